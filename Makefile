@@ -1,0 +1,44 @@
+# make demo    see it work: a sealed daemon, a bundle, a builder, a build
+# make test    everything that CI runs
+.PHONY: demo test lint bed bench schemas format clean
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+BED = tests/engines/bed.py
+
+$(VENV)/.made: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.made
+	$(BIN)/python -m tests.engines.demo
+
+test: lint bed
+	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lint: $(VENV)/.made
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+# Real engines, builders and registries, in a cache; see tests/engines/README.md.
+bed: $(VENV)/.made
+	$(BIN)/python $(BED)
+
+bench: $(VENV)/.made bed
+	$(BIN)/python -m tests.bench
+
+schemas: $(VENV)/.made
+	$(BIN)/python -m schemas.generate
+
+format: $(VENV)/.made
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,5 @@
+"""`python -m airgapbuild`."""
+
+from airgapbuild.cli import main
+
+main()

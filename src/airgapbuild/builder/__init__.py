@@ -1,0 +1,1 @@
+"""The builder on the isolated side: buildkitd.toml, the buildx instance, its first start."""

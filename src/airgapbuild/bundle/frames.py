@@ -1,0 +1,116 @@
+"""Stored zstd frames: content whose place in the file is known before it has arrived.
+
+Image layers are compressed already, and a second compression gains one percent. So an exact tarball
+is a chain of zstd frames of raw blocks. Every zstd reader takes it; its bytes do not depend on a
+zstd version; several threads can write it at once, each at its own offset; and any blob can be read
+without decoding what lies before it.
+
+A run of `size` bytes is cut into frames of 4 MiB (the last one shorter), and each frame into raw
+blocks of 128 KiB::
+
+    frame = magic(4) descriptor(1) content-size(4) block*      single segment, no checksum
+    block = header(3) bytes(…)                                 last-block bit, type 0 (raw), size
+
+Source: RFC 8878, 3.1.1 (frames) and 3.1.1.2 (blocks).
+"""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Final
+
+import zstandard
+
+from airgapbuild.errors import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FRAME: Final = 4 << 20
+"""Content bytes in a full frame."""
+_BLOCK: Final = 128 << 10
+_MAGIC: Final = (0xFD2FB528).to_bytes(4, "little")
+_DESCRIPTOR: Final = bytes([0b1010_0000])  # four bytes of content size; single segment
+_FRAME_HEADER: Final = 9
+_BLOCK_HEADER: Final = 3
+_FULL_FRAME: Final = _FRAME_HEADER + FRAME + _BLOCK_HEADER * (FRAME // _BLOCK)
+_READ: Final = 1 << 20
+
+
+def stored_length(size: int) -> int:
+    """The length of the frames that store `size` bytes."""
+    full, rest = divmod(size, FRAME)
+    return full * _FULL_FRAME + (_position(rest) if rest else 0)
+
+
+def stored_pieces(size: int, start: int, chunk: bytes) -> tuple[int, list[bytes | memoryview]]:
+    """Where to write a chunk of a run of `size` bytes that begins at byte `start`, and what.
+
+    Returns the offset from the run's first frame, and the buffers to write there one after the
+    other: the chunk, with the headers of the frames and blocks that begin in it.
+    """
+    pieces: list[bytes | memoryview] = []
+    view = memoryview(chunk)
+    position = start
+    while view:
+        in_frame = position % FRAME
+        if in_frame == 0:
+            pieces.append(_frame_header(min(FRAME, size - position)))
+        if in_frame % _BLOCK == 0:
+            pieces.append(_block_header(size, position))
+        taken = view[: _BLOCK - in_frame % _BLOCK]
+        pieces.append(taken)
+        view = view[len(taken) :]
+        position += len(taken)
+    frames, in_frame = divmod(start, FRAME)
+    offset = frames * _FULL_FRAME + (_position(in_frame) if in_frame else 0)
+    return offset, pieces
+
+
+def decoded(file: IO[bytes], length: int, what: str) -> Iterator[bytes]:
+    """The content of the frames in the next `length` bytes of a file, in chunks.
+
+    Raises:
+        BundleError: they are not zstd frames. (A cut chain just ends: the reader knows the size.)
+    """
+    decompressor = zstandard.ZstdDecompressor()
+    try:
+        with decompressor.stream_reader(
+            _Slice(file, length),  # type: ignore[arg-type] # it only asks for read()
+            read_size=_READ,
+            read_across_frames=True,
+            closefd=False,
+        ) as reader:
+            while chunk := reader.read(_READ):
+                yield chunk
+    except zstandard.ZstdError as error:
+        raise BundleError(f"{what}: not zstd: {error}") from error
+
+
+class _Slice:
+    """The next `length` bytes of a file, as a file."""
+
+    def __init__(self, file: IO[bytes], length: int) -> None:
+        self._file = file
+        self._left = length
+
+    def read(self, size: int = -1) -> bytes:
+        size = self._left if size < 0 else min(size, self._left)
+        data = self._file.read(size)
+        self._left -= len(data)
+        return data
+
+
+def _position(in_frame: int) -> int:
+    """Where in a frame the byte after the first `in_frame` (> 0) bytes of content is written."""
+    return _FRAME_HEADER + in_frame + _BLOCK_HEADER * -(-in_frame // _BLOCK)
+
+
+def _frame_header(size: int) -> bytes:
+    return _MAGIC + _DESCRIPTOR + size.to_bytes(4, "little")
+
+
+def _block_header(size: int, position: int) -> bytes:
+    frame_end = min(size, (position // FRAME + 1) * FRAME)
+    length = min(_BLOCK, frame_end - position)
+    last = position + length == frame_end
+    return (length << 3 | last).to_bytes(3, "little")

@@ -1,0 +1,142 @@
+"""bundle.json: what a bundle holds, and where in its tarballs each blob lies."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import AfterValidator, Field, NonNegativeInt, ValidationError
+
+from airgapbuild.document import Many, Table
+from airgapbuild.errors import BundleError
+from airgapbuild.manifest import NameField
+from airgapbuild.oci.digest import Digest, DigestField
+from airgapbuild.oci.platform import PlatformField
+
+if TYPE_CHECKING:
+    from airgapbuild.lockfile import LockedImage
+    from airgapbuild.oci.platform import Platform
+
+INDEX_FILE: Final = "bundle.json"
+SUMS_FILE: Final = "SHA256SUMS"
+BUILDKITD_FILE: Final = "buildkitd.toml"
+BUILDER_FILE: Final = "builder.json"
+VERSION: Final = 1
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+_SUM_LINE = re.compile(r"([0-9a-f]{64})  (\S+)", re.ASCII)
+
+
+def _file_name(text: str) -> str:
+    if not _FILE_NAME.fullmatch(text):
+        raise ValueError(f"'{text[:100]}' is no file name of a bundle")
+    return text
+
+
+class BundledBlob(Table):
+    """One blob of a tarball: which bytes of the file hold the frames that store it."""
+
+    digest: DigestField
+    size: NonNegativeInt = Field(description="Of the blob, in bytes.")
+    offset: NonNegativeInt = Field(description="Of its first frame in the file, in bytes.")
+    length: NonNegativeInt = Field(description="Of all its frames, in bytes.")
+
+
+class BundledFile(Table):
+    """One file of the bundle; a tarball says whose it is and what is in it."""
+
+    name: Annotated[str, AfterValidator(_file_name)]
+    size: NonNegativeInt
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    image: NameField | None = None
+    platform: PlatformField | None = None
+    blobs: Many[BundledBlob] = ()
+
+
+class BundleIndex(Table):
+    """The whole of bundle.json."""
+
+    version: Annotated[int, Field(ge=VERSION, le=VERSION)]
+    name: NameField
+    lock: DigestField = Field(description="Of airgapbuild.lock.")
+    files: Many[BundledFile] = Field(description="Every file but bundle.json and SHA256SUMS.")
+
+    def file(self, name: str) -> BundledFile | None:
+        """The file of this name."""
+        return next((file for file in self.files if file.name == name), None)
+
+    def tarball(self, image: str, platform: Platform) -> BundledFile | None:
+        """The tarball of an image's platform."""
+        found = (f for f in self.files if f.image == image and f.platform == platform)
+        return next(found, None)
+
+
+def tarball_name(image: LockedImage, platform: Platform) -> str:
+    """The file name of an image's platform: `buildkit_v0.34.2_linux-amd64.oci.tar.zst`."""
+    return f"{image.name}_{image.version_tag}_{platform.slug}.oci.tar.zst"
+
+
+def render_index(index: BundleIndex) -> bytes:
+    """The bytes of bundle.json."""
+    document = index.model_dump(mode="json", by_alias=True, exclude_none=True)
+    for file in document["files"]:
+        if not file["blobs"]:
+            del file["blobs"]
+    return json.dumps(document, indent=1).encode() + b"\n"
+
+
+def parse_bundle_index(raw: bytes, what: str) -> BundleIndex:
+    """The bundle.json in these bytes.
+
+    Raises:
+        BundleError: they are none, or of a newer version.
+    """
+    document = _object(raw, what)
+    version = document.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise BundleError(
+            f"{what}: version {version} is newer than this airgapbuild reads ({VERSION})",
+            hint="load it with the airgapbuild that wrote it, or a newer one",
+        )
+    try:
+        return BundleIndex.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{what}: {place}: {first['msg']}") from error
+
+
+def render_sums(sums: dict[str, str]) -> bytes:
+    """SHA256SUMS as `sha256sum -c` reads it, from file names and hexadecimal digests."""
+    return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()
+
+
+def parse_sums(raw: bytes, what: str) -> dict[str, str]:
+    """File names and their hexadecimal digests.
+
+    Raises:
+        BundleError: a line is not `digest  name`, or a name comes twice or leads elsewhere.
+    """
+    sums: dict[str, str] = {}
+    for number, line in enumerate(raw.decode("ascii", "replace").splitlines(), 1):
+        match = _SUM_LINE.fullmatch(line)
+        if not match or not _FILE_NAME.fullmatch(match[2]) or match[2] in sums:
+            raise BundleError(f"{what}:{number}: not a line of sha256sum, or a name twice")
+        sums[match[2]] = match[1]
+    return sums
+
+
+def sha256_of(digest: Digest) -> str:
+    """The bare digits, as in SHA256SUMS."""
+    return digest.removeprefix("sha256:")
+
+
+def _object(raw: bytes, what: str) -> dict[str, Any]:
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{what}: not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise BundleError(f"{what}: not a JSON object")
+    return document

@@ -1,0 +1,94 @@
+"""The command line: options in, one step called, words or JSON out.
+
+Only this package prints, reads the environment for options, or exits. Each command is a module, and
+imports what it runs when it runs: `--help` loads none of it.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from airgapbuild.cli.export import export_command
+from airgapbuild.cli.init import init_command
+from airgapbuild.cli.load import load_command
+from airgapbuild.cli.lock import lock_command
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+app = typer.Typer(
+    name="airgapbuild",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 a bug, 2 usage, 3 manifest, 4 lock, 5 registry, "
+    "6 wrong content, 7 bundle, 8 daemon, 9 builder.",
+)
+app.command("init")(init_command)
+app.command("lock")(lock_command)
+app.command("export")(export_command)
+app.command("load")(load_command)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, by which CI ends a job: cleaned up after like Ctrl-C."""
+
+    exit_code = 143
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        from airgapbuild import __version__
+
+        print(f"airgapbuild {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def airgapbuild(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=lambda value: _print_version(wanted=value),
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Buildx builders where there is no internet.
+
+    Pin the builder images (**lock**), bundle them (**export**), carry the folder over,
+    and start the builder there (**load**).
+
+    **On a connected machine**
+
+        airgapbuild init
+        airgapbuild lock
+        airgapbuild export
+
+    **Behind the gap**
+
+        airgapbuild load bundles/builders
+        docker buildx build .
+    """
+
+
+def main() -> None:
+    """Runs the command line and exits with its code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app()
+    except KeyboardInterrupt as interrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(getattr(interrupt, "exit_code", 130))

@@ -1,0 +1,203 @@
+"""All that a user sees: results on stdout, the rest on stderr.
+
+On a terminal, work under way is drawn as it goes; elsewhere each piece of work is one plain line
+when it ends. With `--json`, stdout carries exactly one document, whether the command did its work
+or failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console as Terminal
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    SpinnerColumn,
+    TextColumn,
+    TransferSpeedColumn,
+)
+from rich.progress import Progress as Display
+
+from airgapbuild.cli.words import size_words
+from airgapbuild.errors import AirgapbuildError, DocumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from airgapbuild.progress import Task
+
+JSON_VERSION = 1
+"""The version of the documents that `--json` prints."""
+
+_INTERRUPTED = 130
+
+
+class Color(StrEnum):
+    """When to use colours."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class Console:
+    """Where one command speaks; also the `Progress` that its steps report to."""
+
+    def __init__(
+        self, command: str, *, as_json: bool, quiet: bool, verbose: bool, color: Color
+    ) -> None:
+        self.command = command
+        self.json = as_json
+        self.quiet = quiet
+        self.verbose = verbose
+        self._out = _terminal(color, stderr=False)
+        self._err = _terminal(color, stderr=True)
+        self._display: Display | None = None
+
+    @contextmanager
+    def reporting(self) -> Iterator[Console]:
+        """Runs a command: draws its progress, and turns what goes wrong into words and a code."""
+        try:
+            with self._drawing():
+                yield self
+        except AirgapbuildError as error:
+            self._failed(error)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt as interrupt:
+            code = getattr(interrupt, "exit_code", _INTERRUPTED)
+            print("interrupted; nothing half-written was left", file=sys.stderr)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            # Transfers under way may wait for a silent peer; the process does not wait for them.
+            os._exit(code)
+
+    def result(self, document: dict[str, Any]) -> None:
+        """The command's result for programs; printed only with `--json`."""
+        self._settle()
+        if self.json:
+            self._document(document)
+
+    def say(self, line: str = "", *, style: str = "") -> None:
+        """A line of the result for people."""
+        self._settle()
+        if not self.json and not self.quiet:
+            self._out.print(escape(line), style=style)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table of the result for people."""
+        if self.json or self.quiet or not rows:
+            return
+        widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+        for n, row in enumerate((columns, *rows)):
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            self.say("  ".join(cells).rstrip(), style="" if n else "dim")
+
+    def task(self, label: str, total: int | None = None) -> Task:
+        """See `Progress.task`."""
+        return _Shown(None if self.quiet else self._err, self._display, label, total)
+
+    def note(self, message: str) -> None:
+        """See `Progress.note`. Shown even with `-q`: it is not progress."""
+        self._err.print("[yellow]note:[/] " + escape(message))
+
+    def detail(self, message: str) -> None:
+        """See `Progress.detail`."""
+        if self.verbose:
+            self._err.print(escape(message), style="dim")
+
+    @contextmanager
+    def _drawing(self) -> Iterator[None]:
+        if self.quiet or not self._err.is_terminal:
+            yield
+            return
+        columns = (
+            SpinnerColumn(finished_text="[green]✓[/]"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+        )
+        self._display = Display(*columns, console=self._err, transient=True)
+        self._display.start()
+        try:
+            yield
+        finally:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Ends the drawing: results and a moving display on one terminal would overwrite each
+        other."""
+        if self._display:
+            self._display.stop()
+            self._display = None
+
+    def _document(self, document: dict[str, Any]) -> None:
+        whole = {"version": JSON_VERSION, "command": self.command, **document}
+        print(json.dumps(whole, indent=2))
+
+    def _failed(self, error: AirgapbuildError) -> None:
+        for line in error.lines:
+            self._err.print("[bold red]error:[/] " + escape(line))
+        if error.hint:
+            self._err.print("[dim] hint:[/] " + escape(error.hint))
+        if self.json:
+            problems = list(error.problems) if isinstance(error, DocumentError) else [error.message]
+            self._document(
+                {
+                    "error": {
+                        "kind": error.kind,
+                        "exit": error.exit_code,
+                        "problems": problems,
+                        "hint": error.hint,
+                    }
+                }
+            )
+
+
+def _terminal(color: Color, *, stderr: bool) -> Terminal:
+    return Terminal(
+        stderr=stderr,
+        highlight=False,
+        soft_wrap=True,
+        force_terminal=True if color is Color.ALWAYS else None,
+        no_color=True if color is Color.NEVER else None,
+    )
+
+
+class _Shown:
+    """A task, drawn while a display is there; one line when it ends."""
+
+    def __init__(
+        self, terminal: Terminal | None, display: Display | None, label: str, total: int | None
+    ) -> None:
+        self._terminal = terminal
+        self._display = display
+        self._label = escape(label)
+        self._begin = time.monotonic()
+        self._seen = 0
+        self._lock = threading.Lock()
+        self._id = display.add_task(self._label, total=total) if display else None
+
+    def advance(self, size: int) -> None:
+        with self._lock:
+            self._seen += size
+        if self._display and self._id is not None:
+            self._display.advance(self._id, size)
+
+    def done(self, outcome: str) -> None:
+        if self._display and self._id is not None:
+            self._display.remove_task(self._id)
+        if self._terminal:
+            size = f"{size_words(self._seen)}  " if self._seen else ""
+            spent = f"[dim]{size}{time.monotonic() - self._begin:.1f} s[/]"
+            self._terminal.print(f"[green]✓[/] {self._label}  {escape(outcome)}  {spent}")

@@ -1,0 +1,155 @@
+"""`airgapbuild load`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from airgapbuild.cli.console import Color, Console
+from airgapbuild.cli.options import ColorWhen, Json, Quiet, Verbose
+from airgapbuild.cli.words import size_words
+
+if TYPE_CHECKING:
+    from airgapbuild.engine.daemon import Daemon
+    from airgapbuild.load import LoadedBuilder, LoadedImage
+
+
+def load_command(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder of the bundle.")],
+    *,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            "--host",
+            "-H",
+            metavar="URL",
+            help="The daemon's socket.",
+            show_default="as docker: DOCKER_HOST, DOCKER_CONTEXT, the current context",
+        ),
+    ] = None,
+    layout: Annotated[
+        Path | None,
+        typer.Option(
+            "--layout",
+            metavar="DIR",
+            help="The OCI layout for base and frontend images.",
+            show_default="~/.local/share/airgapbuild/layout",
+        ),
+    ] = None,
+    boot: Annotated[
+        bool, typer.Option("--boot/--no-boot", help="Start the builder, and ask it its version.")
+    ] = True,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    color: ColorWhen = Color.AUTO,
+) -> None:
+    """Bring a bundle into a daemon that reaches nothing, and start the builder.
+
+    The bundle is verified first. Only what the daemon lacks is sent, and the daemon is asked
+    afterwards whether it holds what was locked. No other connection is opened than the daemon's.
+
+    **Examples**
+
+        airgapbuild load bundles/builders
+        airgapbuild load --no-boot /media/usb/builders
+        DOCKER_HOST=tcp://docker:2376 airgapbuild load bundles/builders
+    """
+    console = Console("load", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
+    with console.reporting():
+        from airgapbuild import load
+        from airgapbuild.builder.instance import InstanceStore
+        from airgapbuild.bundle.reader import open_bundle
+        from airgapbuild.engine.daemon import Daemon
+        from airgapbuild.engine.endpoint import find_endpoint
+        from airgapbuild.oci.layout import Layout
+
+        opened = open_bundle(bundle)
+        endpoint = find_endpoint(host, os.environ)
+        shelf = Layout(layout or _home("XDG_DATA_HOME", ".local/share") / "layout")
+        with Daemon.connect(endpoint) as daemon:
+            images = load.load_images(opened, daemon, shelf, progress=console)
+            builder = load.load_builder(
+                opened.lock,
+                daemon,
+                InstanceStore.of(os.environ),
+                _home("XDG_CONFIG_HOME", ".config"),
+                progress=console,
+            )
+            if builder and boot:
+                builder = load.boot(builder, os.environ, progress=console)
+            _say_images(console, daemon, images)
+            _say_builder(console, builder)
+            console.result(_document(daemon, images, shelf.path, builder))
+
+
+def _home(variable: str, default: str) -> Path:
+    """Our folder in an XDG base folder. Source: XDG Base Directory Specification."""
+    base = os.environ.get(variable)
+    return (Path(base) if base else Path.home() / default) / "airgapbuild"
+
+
+def _say_images(console: Console, daemon: Daemon, images: tuple[LoadedImage, ...]) -> None:
+    rows = [
+        (
+            loaded.image.name,
+            name.familiar,
+            loaded.place,
+            ", ".join(str(locked.platform) for locked in loaded.platforms),
+            f"{loaded.action} ({size_words(loaded.sent)})" if loaded.sent else loaded.action,
+        )
+        for loaded in images
+        for name in loaded.image.names[:1] or (loaded.image.ref,)
+    ]
+    console.say(f"Docker {daemon.version}, {daemon.store} store, at {daemon.endpoint.host}")
+    console.table(("IMAGE", "NAME", "IN", "PLATFORMS", ""), rows)
+
+
+def _say_builder(console: Console, builder: LoadedBuilder | None) -> None:
+    if builder is None:
+        console.say("the bundle asks for no builder")
+        return
+    state = f"runs BuildKit {builder.buildkit}" if builder.buildkit else "is written, not started"
+    console.say(f"builder {builder.instance.name} {state}, and is the current one")
+    console.say("now: docker buildx build .")
+
+
+def _document(
+    daemon: Daemon,
+    images: tuple[LoadedImage, ...],
+    layout: Path,
+    builder: LoadedBuilder | None,
+) -> dict[str, Any]:
+    return {
+        "daemon": {
+            "host": daemon.endpoint.host,
+            "version": daemon.version,
+            "store": daemon.store,
+            "platform": str(daemon.platform),
+        },
+        "layout": str(layout),
+        "images": [
+            {
+                "name": loaded.image.name,
+                "names": [str(name) for name in loaded.image.names],
+                "digest": loaded.image.digest,
+                "in": loaded.place,
+                "platforms": [str(locked.platform) for locked in loaded.platforms],
+                "action": loaded.action,
+                "sent": loaded.sent,
+            }
+            for loaded in images
+        ],
+        "builder": builder
+        and {
+            "name": builder.instance.name,
+            "container": builder.instance.container,
+            "buildkitd": str(builder.buildkitd),
+            "changed": builder.changed,
+            "buildx": builder.buildx,
+            "buildkit": builder.buildkit,
+        },
+    }

@@ -1,0 +1,22 @@
+"""The options that every command has, and those that several share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from airgapbuild.cli.console import Color
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout instead of text.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and notes only.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what is done.")]
+ColorWhen = Annotated[Color, typer.Option("--color", help="When to use colours.")]
+
+ManifestPath = Annotated[
+    Path,
+    typer.Option("--file", "-f", metavar="FILE", help="The manifest; its lock lies beside it."),
+]

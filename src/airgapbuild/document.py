@@ -1,0 +1,232 @@
+"""TOML documents whose problems have a place: `airgapbuild.toml:12: images.python.ref: …`.
+
+tomllib reads the values but keeps no positions, so a second, shallow pass finds the line of each
+key: the text is cut into statements (a table header, or a key with its value), and tomllib itself
+says what path each one sets.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Strict, ValidationError
+
+from airgapbuild.oci.digest import Digest, digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+_Key: TypeAlias = tuple[str | int, ...]
+_T = TypeVar("_T")
+_M = TypeVar("_M", bound=BaseModel)
+
+Many = Annotated[tuple[_T, ...], Strict(strict=False)]
+"""An array of a document, as a tuple."""
+
+_POSITION = re.compile(r" \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$")
+
+
+class Table(BaseModel):
+    """A table of a document: frozen, no unknown keys, no silent conversions, kebab-case keys."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        alias_generator=lambda name: name.replace("_", "-"),
+        populate_by_name=True,
+    )
+
+
+@dataclass(frozen=True)
+class Document:
+    """The values of a TOML file, and where they stand."""
+
+    name: str
+    """The file's name, as messages show it."""
+    values: dict[str, Any]
+    lines: dict[_Key, int]
+
+    def place(self, path: _Key) -> str:
+        """`file:line: key`, the line of the nearest key above where this one is not written."""
+        for length in range(len(path), 0, -1):
+            if line := self.lines.get(path[:length]):
+                return f"{self.name}:{line}: {_dotted(path)}"
+        return f"{self.name}: {_dotted(path)}" if path else self.name
+
+    def problem(self, path: _Key, message: str) -> tuple[int, str]:
+        """A problem and the line it sorts by."""
+        line = next(
+            (self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines), 0
+        )
+        return line, f"{self.place(path)}: {message}"
+
+    def parse(self, model: type[_M], *, context: dict[str, Any] | None = None) -> _M:
+        """The document as a model.
+
+        Raises:
+            ValidationError: it does not fit; `problems_of` gives the lines for people.
+        """
+        return model.model_validate(self.values, context=context)
+
+    def problems_of(self, error: ValidationError, model: type[BaseModel]) -> list[tuple[int, str]]:
+        """One problem for each thing that validation found."""
+        known = _known_keys(model)
+        return [
+            self.problem(_readable(item["loc"]), _message(item, known))
+            for item in error.errors(include_url=False)
+        ]
+
+
+def read_document(path: Path, name: str | None = None) -> Document:
+    """The TOML document in a file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not UTF-8 or not TOML; the message has file, line and column.
+    """
+    return parse_document(path.read_bytes(), name or str(path))
+
+
+def parse_document(raw: bytes, name: str) -> Document:
+    """The TOML document in these bytes.
+
+    Raises:
+        ValueError: they are not UTF-8 or not TOML; the message has file, line and column.
+    """
+    try:
+        text = raw.decode()
+        values = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{name}:{line}: not UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(_syntax(name, text, str(error))) from error
+    return Document(name, values, dict(_key_lines(text)))
+
+
+def meaning_of(value: object) -> Digest:
+    """A digest of what a value means, whatever the order of its keys."""
+    return digest_of(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+
+
+def sorted_messages(problems: Iterable[tuple[int, str]]) -> tuple[str, ...]:
+    """The problems' texts in the order of the file, each once."""
+    return tuple(dict.fromkeys(text for _, text in sorted(problems)))
+
+
+def _syntax(name: str, text: str, message: str) -> str:
+    found = _POSITION.search(message)
+    what = _POSITION.sub("", message)
+    if found and found["line"]:
+        return f"{name}:{found['line']}:{found['column']}: not TOML: {what}"
+    end = f"{text.count(chr(10)) + 1}:{len(text) - text.rfind(chr(10))}"
+    return f"{name}:{end}: not TOML: {what}"
+
+
+def _key_lines(text: str) -> Iterator[tuple[_Key, int]]:
+    """Each key's path with its first line, 1-based; array tables carry their index."""
+    table: _Key = ()
+    counts: dict[_Key, int] = {}
+    for line, statement in _statements(text):
+        parsed = tomllib.loads(statement)
+        if statement.lstrip().startswith("["):
+            table, in_array = _header(parsed)
+            table = _indexed(table, counts)
+            if in_array:
+                number = counts.get(table, 0)
+                counts[table] = number + 1
+                table = (*table, number)
+            yield table, line
+        else:
+            for path in _paths(parsed):
+                yield (*table, *path), line
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """The statements of a valid document, each with its first line.
+
+    A value may go on over several lines; the statement is whole as soon as tomllib takes it.
+    """
+    pending, start = "", 0
+    for number, line in enumerate(text.split("\n"), 1):
+        if not pending and (not line.strip() or line.lstrip().startswith("#")):
+            continue
+        start = start if pending else number
+        pending += line + "\n"
+        try:
+            tomllib.loads(pending)
+        except tomllib.TOMLDecodeError:
+            continue
+        yield start, pending
+        pending = ""
+
+
+def _header(parsed: dict[str, Any]) -> tuple[_Key, bool]:
+    path: list[str | int] = []
+    value: Any = parsed
+    while isinstance(value, dict) and value:
+        key = next(iter(value))
+        path.append(key)
+        value = value[key]
+    return tuple(path), isinstance(value, list)
+
+
+def _indexed(path: _Key, counts: dict[_Key, int]) -> _Key:
+    """The path with the index of the current element after each array table on the way."""
+    done: _Key = ()
+    for position, key in enumerate(path):
+        done = (*done, key)
+        if position < len(path) - 1 and done in counts:
+            done = (*done, counts[done] - 1)
+    return done
+
+
+def _paths(value: object) -> Iterator[_Key]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield (key,)
+            for path in _paths(inner):
+                yield (key, *path)
+
+
+def _dotted(path: _Key) -> str:
+    parts = [
+        part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else json.dumps(part)
+        for part in map(str, path)
+    ]
+    return ".".join(parts)
+
+
+def _readable(location: tuple[int | str, ...]) -> _Key:
+    """The path as the user wrote it: validation names a mapping's own key as `[key]`."""
+    return tuple(part for part in location if part != "[key]")
+
+
+def _message(item: Any, known: frozenset[str]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    match item["type"]:
+        case "extra_forbidden":
+            near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
+            return "unknown key" + (f", did you mean '{near[0]}'?" if near else "")
+        case "missing":
+            return "is missing"
+        case "value_error":
+            return str(item["ctx"]["error"])
+        case "too_short":
+            return "must not be empty"
+    text: str = item["msg"]
+    given = item["input"]
+    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
+    return text.replace("Input should be", "must be", 1) + shown
+
+
+def _known_keys(model: type[BaseModel]) -> frozenset[str]:
+    schema = model.model_json_schema()
+    tables = [schema, *schema.get("$defs", {}).values()]
+    return frozenset(key for table in tables for key in table.get("properties", {}))

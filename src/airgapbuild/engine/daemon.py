@@ -1,0 +1,252 @@
+"""A Docker daemon: what it is, what it holds, and loading into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from airgapbuild.engine.connection import OLDEST_API, Connection
+from airgapbuild.engine.loading import Loading, LoadOutcome
+from airgapbuild.errors import DaemonError
+from airgapbuild.oci.digest import Digest, parse_digest
+from airgapbuild.oci.platform import Platform, normalised
+from airgapbuild.oci.reference import Reference, parse_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+    from typing import Self
+
+    from airgapbuild.engine.endpoint import Endpoint
+    from airgapbuild.oci.content import Descriptor
+    from airgapbuild.oci.image import PlatformImage
+    from airgapbuild.progress import Task
+
+__all__ = ["Daemon", "HeldContainer", "HeldImage", "LoadOutcome", "Store"]
+
+Store: TypeAlias = Literal["classic", "containerd"]
+"""classic: an image is its config and unpacked layers. containerd: the registry's own documents
+and blobs, and so their digests, are kept as well."""
+
+_TELLS_MANIFESTS: Final = (1, 48)
+"""From this API on a containerd store tells which manifests it has the whole content of."""
+
+_CONTAINERD_DRIVER = ["driver-type", "io.containerd.snapshotter.v1"]
+
+
+@dataclass(frozen=True)
+class HeldImage:
+    """An image that the daemon holds."""
+
+    id: Digest
+    """The config's digest in the classic store, the index's or manifest's in containerd's."""
+    names: frozenset[Reference]
+    repo_digests: frozenset[Reference]
+    diff_ids: tuple[Digest, ...]
+    complete: bool | None
+    """Whether all its content is there; None where the daemon cannot tell."""
+
+
+@dataclass(frozen=True)
+class HeldContainer:
+    """A container that the daemon holds."""
+
+    id: str
+    image: Digest
+    """The ID of the image that it was made from."""
+    image_name: str
+    """What the image was called then."""
+    command: tuple[str, ...]
+    environment: frozenset[str]
+    """`NAME=value`, the image's own included."""
+    running: bool
+
+
+class Daemon:
+    """A daemon that answers. Use it as a context manager."""
+
+    def __init__(
+        self, connection: Connection, version: dict[str, Any], info: dict[str, Any]
+    ) -> None:
+        self.endpoint = connection.endpoint
+        self.version = str(version["Version"])
+        self.api = _api(version)
+        self.store: Store = (
+            "containerd" if _CONTAINERD_DRIVER in (info.get("DriverStatus") or ()) else "classic"
+        )
+        self.platform: Platform = normalised(str(version["Os"]), str(version["Arch"]))
+        self.root_dir = str(info.get("DockerRootDir", "/var/lib/docker"))
+        self._connection = connection
+
+    @classmethod
+    def connect(cls, endpoint: Endpoint) -> Daemon:
+        """The daemon at this endpoint.
+
+        Raises:
+            DaemonError: it cannot be reached, is older than Engine 20.10, or runs on Windows.
+        """
+        probe = Connection(endpoint)
+        try:
+            version = probe.version()
+        finally:
+            probe.close()
+        _check_fits(version)
+        connection = Connection(endpoint, str(version["ApiVersion"]))
+        try:
+            return cls(connection, version, connection.info())
+        except BaseException:
+            connection.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+
+    def image(self, name: str) -> HeldImage | None:
+        """The image of this name or ID, None where there is none.
+
+        Raises:
+            DaemonError: the daemon does not say.
+        """
+        return self._inspect(name, None)
+
+    def loaded(self, image: PlatformImage) -> HeldImage | None:
+        """What is held of this very image; `complete` speaks of its platform.
+
+        Raises:
+            DaemonError: the daemon does not say.
+        """
+        return self._inspect(self.expected_id(image), image.manifest.descriptor.digest)
+
+    def holds(self, image: PlatformImage, names: tuple[Reference, ...] = ()) -> bool:
+        """Whether this very image is here with all its content, under all of `names`.
+
+        Raises:
+            DaemonError: the daemon does not say.
+        """
+        held = self.loaded(image)
+        return held is not None and held.complete is not False and held.names.issuperset(names)
+
+    def expected_id(self, image: PlatformImage) -> Digest:
+        """The ID that this image has in this daemon's store."""
+        document = image.config if self.store == "classic" else image.top
+        return document.descriptor.digest
+
+    def layer_chains(self) -> Iterator[tuple[Digest, ...]]:
+        """The diff IDs of every image, lowest first; of one that vanishes meanwhile, none.
+
+        Raises:
+            DaemonError: the daemon does not say.
+        """
+        for identifier in self._connection.images():
+            yield _diff_ids(self._connection.image(identifier) or {})
+
+    def load(
+        self,
+        image: PlatformImage,
+        names: tuple[Reference, ...],
+        read: Callable[[Descriptor], Iterator[bytes]],
+        task: Task,
+    ) -> LoadOutcome:
+        """Sees to it that the image is here under all of `names`, by the daemon's own word.
+
+        `read` gives a layer's chunks, verified; whatever it raises comes out as it is.
+
+        Raises:
+            DaemonError: the daemon refused, broke off, or holds something else afterwards.
+        """
+        return Loading(self, self._connection, image, names).run(read, task)
+
+    def container(self, name: str) -> HeldContainer | None:
+        """The container of this name, None where there is none.
+
+        Raises:
+            DaemonError: the daemon does not say.
+        """
+        found = self._connection.container(name)
+        if found is None:
+            return None
+        return HeldContainer(
+            id=str(found["Id"]),
+            image=parse_digest(str(found["Image"])),
+            image_name=str(found["Config"]["Image"]),
+            command=tuple(found["Config"].get("Cmd") or ()),
+            environment=frozenset(found["Config"].get("Env") or ()),
+            running=bool(found["State"]["Running"]),
+        )
+
+    def remove_container(self, name: str) -> None:
+        """Stops and removes a container if it is there; its volumes stay.
+
+        Raises:
+            DaemonError: the daemon refuses.
+        """
+        self._connection.remove_container(name)
+
+    @property
+    def tells_completeness(self) -> bool:
+        """Whether `HeldImage.complete` is ever None here."""
+        return self.store == "classic" or self.api >= _TELLS_MANIFESTS
+
+    def _inspect(self, name: str, manifest: Digest | None) -> HeldImage | None:
+        asks = self.store == "containerd" and self.tells_completeness
+        found = self._connection.image(name, **({"manifests": 1} if asks else {}))
+        if found is None:
+            return None
+        return HeldImage(
+            id=parse_digest(str(found["Id"])),
+            names=_references(found.get("RepoTags")),
+            repo_digests=_references(found.get("RepoDigests")),
+            diff_ids=_diff_ids(found),
+            complete=self._completeness(found, manifest),
+        )
+
+    def _completeness(self, found: dict[str, Any], manifest: Digest | None) -> bool | None:
+        if not self.tells_completeness:
+            return None
+        return self.store == "classic" or any(
+            entry.get("Available") and manifest in (None, entry["Descriptor"]["digest"])
+            for entry in found.get("Manifests") or ()
+        )
+
+
+def _api(version: dict[str, Any]) -> tuple[int, int]:
+    major, minor = (int(part) for part in str(version["ApiVersion"]).split("."))
+    return major, minor
+
+
+def _check_fits(version: dict[str, Any]) -> None:
+    try:
+        api, name, system = _api(version), str(version["Version"]), str(version["Os"])
+        str(version["Arch"])
+    except (KeyError, ValueError) as error:
+        raise DaemonError(f"the daemon's /version is not a Docker daemon's: {error!r}") from error
+    if api < _api({"ApiVersion": OLDEST_API}):
+        hint = "upgrade Docker on the machine of the daemon"
+        raise DaemonError(f"Docker {name} is too old, 20.10 or newer is needed", hint=hint)
+    if system != "linux":
+        hint = "switch Docker Desktop to Linux containers, or name a Linux daemon"
+        raise DaemonError(f"the daemon runs {system} containers, BuildKit needs Linux", hint=hint)
+
+
+def _diff_ids(found: dict[str, Any]) -> tuple[Digest, ...]:
+    layers = (found.get("RootFS") or {}).get("Layers") or ()
+    return tuple(parse_digest(str(layer)) for layer in layers)
+
+
+def _references(texts: Iterable[str] | None) -> frozenset[Reference]:
+    """The names that are any: the classic store calls the untagged `<none>:<none>`."""
+    found = set()
+    for text in texts or ():
+        try:
+            found.add(parse_reference(text))
+        except ValueError:
+            continue
+    return frozenset(found)

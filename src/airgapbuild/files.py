@@ -1,0 +1,49 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_UMASK_PROOF = 0o644
+
+
+@contextmanager
+def replacing(path: Path, *, mode: int = _UMASK_PROOF) -> Iterator[IO[bytes]]:
+    """A new file that takes `path`'s place when the block ends well, and vanishes otherwise.
+
+    The temporary file lies in the same folder (a rename does not cross file systems), is hidden,
+    and is synced before the rename, so that a power cut leaves the old file or the new one. The
+    mode is set whatever the umask.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w+b") as file:
+            yield file
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+
+
+def write_if_changed(path: Path, content: bytes, *, mode: int = _UMASK_PROOF) -> bool:
+    """Whether `path` had to be written to hold `content`; a file that holds it is left alone."""
+    try:
+        if path.read_bytes() == content:
+            return False
+    except FileNotFoundError:
+        pass
+    with replacing(path, mode=mode) as file:
+        file.write(content)
+    return True

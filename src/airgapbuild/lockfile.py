@@ -1,0 +1,280 @@
+"""airgapbuild.lock: what was decided, as a frozen value.
+
+The lock is all that later steps go by: digests and sizes of each image and platform, and the
+builder and buildkitd tables. It holds no time, host or path, and is written sorted, one key a line,
+so that the same decision is the same bytes and a review shows what moved.
+
+Each image carries two digests of its own table: `entry`, of what the manifest asked for, by which a
+stale lock is known; and `checksum`, of the table's other keys, by which an edited one is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import tomli_w
+from pydantic import Field, NonNegativeInt, ValidationError
+
+from airgapbuild.buildkitd import Buildkitd
+from airgapbuild.document import Many, Table, meaning_of, parse_document, sorted_messages
+from airgapbuild.errors import LockError
+from airgapbuild.files import write_if_changed
+from airgapbuild.manifest import BuilderEntry, Manifest, NameField, Role, entry_digest
+from airgapbuild.oci.content import Descriptor
+from airgapbuild.oci.digest import Digest, DigestField, short
+from airgapbuild.oci.platform import PlatformField
+from airgapbuild.oci.reference import Reference, ReferenceField
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airgapbuild.document import Document
+    from airgapbuild.oci.platform import Platform
+
+FILE_NAME: Final = "airgapbuild.lock"
+VERSION: Final = 1
+LOCAL_REGISTRY: Final = "127.0.0.1:1"
+"""The registry of the builder image's name in the daemon. Nothing listens there: the pull that
+buildx always tries first is refused at once, and the loaded image is used (see CONTRIBUTING)."""
+
+_HEADER = "# What `airgapbuild lock` decided. Do not edit: `export` and `load` go by it.\n\n"
+_RELOCK = "`airgapbuild lock` brings it up to date"
+_EDITED = "restore it from version control, or delete it and run `airgapbuild lock`"
+
+
+class LockedPlatform(Table):
+    """One platform of a locked image."""
+
+    platform: PlatformField
+    manifest: DigestField = Field(description="The platform manifest: what the registry serves.")
+    manifest_size: NonNegativeInt = Field(description="Its size in bytes.")
+    config: DigestField = Field(description="The config: the image ID in Docker's classic store.")
+    layers_size: NonNegativeInt = Field(description="All layers as the registry has them, bytes.")
+    attestations: Many[DigestField] = Field(
+        default=(), description="The attestation manifests of this platform."
+    )
+
+
+class LockedImage(Table):
+    """One image, pinned."""
+
+    name: NameField
+    ref: ReferenceField
+    role: Role
+    tags: Many[ReferenceField] = ()
+    media_type: str = Field(description="Of what the reference pointed at: an index or a manifest.")
+    digest: DigestField = Field(description="Its digest: the image ID in the containerd store.")
+    size: NonNegativeInt = Field(description="Its size in bytes.")
+    entry: DigestField = Field(description="Of what the manifest's entry means.")
+    platform: Annotated[Many[LockedPlatform], Field(min_length=1)]
+    checksum: DigestField = Field(description="Of the other keys of this table.")
+
+    @property
+    def top(self) -> Descriptor:
+        """The descriptor of what the reference pointed at."""
+        return Descriptor(media_type=self.media_type, digest=self.digest, size=self.size)
+
+    @property
+    def names(self) -> tuple[Reference, ...]:
+        """The names that the image gets where it is loaded, its builder name last.
+
+        A reference without a tag gives none: the stores of Docker name images by tags.
+        """
+        plain = [ref for ref in (self.ref, *self.tags) if ref.tag]
+        names = [Reference(ref.registry, ref.repository, ref.tag) for ref in plain]
+        return tuple(dict.fromkeys([*names, *([self.builder_name] if self.is_builder else [])]))
+
+    @property
+    def is_builder(self) -> bool:
+        """Whether a buildx builder runs this image."""
+        return self.role == "builder"
+
+    @property
+    def version_tag(self) -> str:
+        """The reference's tag; the digest's first digits where it has none."""
+        return self.ref.tag or f"sha256-{short(self.digest)}"
+
+    @property
+    def builder_name(self) -> Reference:
+        """The name by which buildx starts it without asking a registry that could answer."""
+        return Reference(LOCAL_REGISTRY, f"airgapbuild/{self.ref.repository}", self.version_tag)
+
+    def on(self, platform: Platform) -> LockedPlatform | None:
+        """The locked platform, None where the image was not locked for it."""
+        return next((entry for entry in self.platform if entry.platform == platform), None)
+
+    def seal(self) -> LockedImage:
+        """The same image with its checksum."""
+        return self.model_copy(update={"checksum": _checksum(self)})
+
+
+class Lock(Table):
+    """The whole of airgapbuild.lock."""
+
+    version: Annotated[int, Field(ge=VERSION, le=VERSION)]
+    name: NameField
+    image: Annotated[Many[LockedImage], Field(min_length=1)]
+    builder: BuilderEntry | None = None
+    buildkitd: Buildkitd = Field(default_factory=Buildkitd)
+
+    def find(self, name: str) -> LockedImage | None:
+        """The image of this name."""
+        return next((image for image in self.image if image.name == name), None)
+
+    @property
+    def builder_image(self) -> LockedImage | None:
+        """The image that the builder runs, None where no builder is wanted."""
+        return self.find(self.builder.image) if self.builder else None
+
+
+def render_lock(lock: Lock) -> bytes:
+    """The bytes of airgapbuild.lock: the same for the same lock, everywhere."""
+    tables = lock.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    tables["image"] = sorted(tables["image"], key=lambda image: str(image["name"]))
+    for image in tables["image"]:
+        image["tags"] = sorted(image.get("tags", []))
+        image["platform"] = sorted(image["platform"], key=lambda entry: str(entry["platform"]))
+    return (_HEADER + tomli_w.dumps(_in_order(tables))).encode()
+
+
+def write_lock(path: Path, lock: Lock) -> bool:
+    """Whether the file had to change to hold this lock; the old one stays until the new is whole.
+
+    Raises:
+        LockError: the folder cannot be written.
+    """
+    try:
+        return write_if_changed(path, render_lock(lock))
+    except OSError as error:
+        raise LockError(f"{path}: {error.strerror}") from error
+
+
+def read_lock(path: Path) -> Lock:
+    """The lock in a file.
+
+    Raises:
+        LockError: it is missing, no lock, of a newer version, or was edited.
+    """
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        hint = "`airgapbuild lock` writes it from airgapbuild.toml"
+        raise LockError(f"{path}: there is no such file", hint=hint) from error
+    except OSError as error:
+        raise LockError(f"{path}: {error.strerror}") from error
+    return parse_lock(raw, str(path))
+
+
+def parse_lock(raw: bytes, name: str) -> Lock:
+    """The lock in these bytes.
+
+    Raises:
+        LockError: see `read_lock`.
+    """
+    try:
+        document = parse_document(raw, name)
+    except ValueError as error:
+        raise LockError(str(error), hint=_EDITED) from error
+    _check_version(document)
+    try:
+        lock = document.parse(Lock)
+    except ValidationError as error:
+        raise LockError(
+            *sorted_messages(document.problems_of(error, Lock)), hint=_EDITED
+        ) from error
+    edited = [
+        document.problem(("image", n), f"{image.name} was edited: its checksum does not match")
+        for n, image in enumerate(lock.image)
+        if image.checksum != _checksum(image)
+    ]
+    if edited:
+        raise LockError(*sorted_messages(edited), hint=_EDITED)
+    return lock
+
+
+def stale_reasons(manifest: Manifest, lock: Lock) -> tuple[str, ...]:
+    """What the manifest asks for that the lock does not answer; none: the lock is fresh."""
+    reasons = []
+    if manifest.name != lock.name:
+        reasons.append(f"name: '{lock.name}' is locked, '{manifest.name}' is wanted")
+    for name, entry in sorted(manifest.images.items()):
+        image = lock.find(name)
+        platforms = manifest.platforms_of(entry)
+        if image is None:
+            reasons.append(f"images.{name}: is not locked")
+        elif image.entry != entry_digest(entry.ref, entry.role, entry.tags, platforms):
+            reasons += _image_reasons(name, image, manifest)
+    reasons += [
+        f"images.{image.name}: is locked, but no longer in the manifest"
+        for image in lock.image
+        if image.name not in manifest.images
+    ]
+    reasons += [
+        f"{table}: has changed"
+        for table in ("builder", "buildkitd")
+        if getattr(manifest, table) != getattr(lock, table)
+    ]
+    return tuple(reasons)
+
+
+def require_fresh(manifest: Manifest, lock: Lock, path: Path) -> None:
+    """Returns only if the lock answers the manifest.
+
+    Raises:
+        LockError: it does not; one line for each reason.
+    """
+    if reasons := stale_reasons(manifest, lock):
+        raise LockError(*(f"{path}: stale: {reason}" for reason in reasons), hint=_RELOCK)
+
+
+def _image_reasons(name: str, image: LockedImage, manifest: Manifest) -> list[str]:
+    entry = manifest.images[name]
+    aspects: dict[str, tuple[object, object]] = {
+        "ref": (image.ref.familiar, entry.ref.familiar),
+        "role": (image.role, entry.role),
+        "tags": (_list(tag.familiar for tag in image.tags), _list(t.familiar for t in entry.tags)),
+        "platforms": (
+            _list(str(locked.platform) for locked in image.platform),
+            _list(str(platform) for platform in manifest.platforms_of(entry)),
+        ),
+    }
+    return [
+        f"images.{name}: {aspect}: '{locked}' is locked, '{wanted}' is wanted"
+        for aspect, (locked, wanted) in aspects.items()
+        if locked != wanted
+    ]
+
+
+def _list(items: Any) -> str:  # noqa: ANN401 - any iterable of strings
+    return ", ".join(sorted(items))
+
+
+def _check_version(document: Document) -> None:
+    version = document.values.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise LockError(
+            f"{document.place(('version',))}: {version} is newer than this airgapbuild reads "
+            f"({VERSION})",
+            hint="upgrade airgapbuild: pip install --upgrade airgapbuild",
+        )
+
+
+def _checksum(image: LockedImage) -> Digest:
+    return meaning_of(image.model_dump(mode="json", by_alias=True, exclude={"checksum"}))
+
+
+def _in_order(value: Any) -> Any:  # noqa: ANN401 - the values of a TOML document
+    """The value with sorted keys: what names a table first, then the plain, then tables."""
+    if isinstance(value, list):
+        return [_in_order(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    first = {"version": 0, "name": 1, "platform": 1, "ref": 2, "role": 3, "tags": 4}
+    keys = sorted(value, key=lambda key: (_is_table(value[key]), first.get(key, 9), key))
+    return {key: _in_order(value[key]) for key in keys}
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, dict) or (
+        isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+    )

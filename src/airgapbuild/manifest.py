@@ -1,0 +1,245 @@
+"""airgapbuild.toml: what the user asks for, as a frozen value.
+
+A `Manifest` in hand is sound: every reference parses, the builder's image is declared, no two
+images claim one name. All problems of a file are reported at once, each with its line.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, Field, Strict, ValidationError, ValidationInfo
+
+from airgapbuild.buildkitd import Buildkitd, mirror
+from airgapbuild.document import (
+    Document,
+    Many,
+    Table,
+    meaning_of,
+    parse_document,
+    sorted_messages,
+)
+from airgapbuild.errors import ManifestError
+from airgapbuild.oci.digest import Digest  # noqa: TC001 - see below
+from airgapbuild.oci.platform import Platform, PlatformField
+from airgapbuild.oci.reference import (
+    Reference,
+    ReferenceField,
+    parse_reference,
+    parse_registry,
+)
+
+FILE_NAME = "airgapbuild.toml"
+
+Role: TypeAlias = Literal["builder", "binfmt", "frontend", "base", "tool"]
+"""What an image is for: `builder`, `binfmt` and `tool` go to the daemon, `frontend` and `base` to
+an OCI layout on disk, where builds find them."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+_BUILDER_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9._-]*", re.ASCII)
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"'{text}' is no name here: lower-case letters, digits and hyphens")
+    return text
+
+
+def _builder_name(text: str) -> str:
+    # Source: docker/buildx store/util.go, ValidateName; "default" is the context's own builder.
+    if not _BUILDER_NAME.fullmatch(text) or text.lower() == "default":
+        raise ValueError(
+            f"'{text}' is no builder name: a letter, then letters, digits, '.', '-' or '_', "
+            "and not 'default'"
+        )
+    return text
+
+
+def _tag(reference: Reference) -> Reference:
+    if reference.digest:
+        raise ValueError(f"'{reference.familiar}' must be repository:tag, without a digest")
+    return reference
+
+
+def _absolute(path: Path, info: ValidationInfo) -> Path:
+    folder: Path = (info.context or {}).get("folder", Path())
+    path = (folder / path.expanduser()).absolute()
+    if not path.is_file():
+        raise ValueError(f"there is no file '{path}'")
+    return path
+
+
+NameField = Annotated[str, AfterValidator(_name)]
+PathField = Annotated[Path, Strict(strict=False), AfterValidator(_absolute)]
+
+
+class ImageEntry(Table):
+    """One image that the bundle is to hold."""
+
+    ref: ReferenceField = Field(description="The image: repository:tag, or with @sha256:…")
+    role: Role = Field(description="What it is for: builder, binfmt, frontend, base or tool.")
+    tags: Many[Annotated[ReferenceField, AfterValidator(_tag)]] = Field(
+        default=(), description="More names that it gets on load."
+    )
+    platforms: Annotated[Many[PlatformField] | None, Field(min_length=1)] = Field(
+        default=None, description="Its platforms, where they differ from the manifest's."
+    )
+
+
+class RegistrySettings(Table):
+    """How one registry is reached from the connected side."""
+
+    mirrors: Many[Annotated[str, AfterValidator(mirror)]] = Field(
+        default=(), description="Hosts (host[:port][/path]) that are asked first, in this order."
+    )
+    upstream: bool = Field(default=True, description="Whether the registry itself is asked, last.")
+    http: bool = Field(default=False, description="Plain http; loopback hosts need not say it.")
+    insecure: bool = Field(default=False, description="https without checking the certificate.")
+    ca: PathField | None = Field(default=None, description="A PEM file of CAs to trust for it.")
+    cert: PathField | None = Field(default=None, description="A PEM client certificate.")
+    key: PathField | None = Field(default=None, description="The client certificate's key.")
+
+
+class BuilderEntry(Table):
+    """The buildx builder that `load` makes."""
+
+    name: Annotated[str, AfterValidator(_builder_name)] = Field(
+        description="The builder's name, as in docker buildx ls."
+    )
+    image: str = Field(description="Which image it runs: a key of [images], of role builder.")
+    sealed: bool = Field(
+        default=False,
+        description="Look-ups outside the buildkitd mirrors fail at once instead of stalling.",
+    )
+    driver_opts: dict[str, str] = Field(
+        default={}, description="Options of buildx's docker-container driver; values are strings."
+    )
+    flags: Many[str] = Field(default=(), description="Flags for buildkitd.")
+
+
+class Manifest(Table):
+    """The whole of airgapbuild.toml."""
+
+    version: Literal[1] = Field(description="The manifest's format.")
+    name: NameField = Field(description="The bundle's name: bundles/<name>/.")
+    platforms: Annotated[Many[PlatformField], Field(min_length=1)] = Field(
+        description="The platforms of each image that names none of its own."
+    )
+    images: Annotated[dict[NameField, ImageEntry], Field(min_length=1)] = Field(
+        description="The images, by a name of yours."
+    )
+    registries: dict[Annotated[str, AfterValidator(parse_registry)], RegistrySettings] = Field(
+        default={}, description="How registries are reached from the connected side, by host."
+    )
+    builder: BuilderEntry | None = Field(default=None, description="The builder, if one is wanted.")
+    buildkitd: Buildkitd = Field(
+        default_factory=Buildkitd, description="buildkitd.toml, as the builder gets it."
+    )
+
+    def platforms_of(self, entry: ImageEntry) -> tuple[Platform, ...]:
+        """The platforms that an image is wanted for, each once, sorted."""
+        return tuple(sorted(set(entry.platforms or self.platforms)))
+
+
+def entry_digest(
+    ref: Reference, role: Role, tags: tuple[Reference, ...], platforms: tuple[Platform, ...]
+) -> Digest:
+    """A digest of what an image's entry means.
+
+    Comments, the order of keys and platforms, and the spelling of a reference do not change it.
+    """
+    return meaning_of(
+        {
+            "ref": str(ref),
+            "role": role,
+            "tags": sorted(str(tag) for tag in tags),
+            "platforms": sorted(str(platform) for platform in platforms),
+        }
+    )
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in a file.
+
+    Raises:
+        ManifestError: the file is missing, is not TOML, or has problems: all of them, one a line.
+    """
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        hint = "`airgapbuild init` writes one to start from"
+        raise ManifestError(f"{path}: there is no such file", hint=hint) from error
+    except OSError as error:
+        raise ManifestError(f"{path}: {error.strerror}") from error
+    return parse_manifest(raw, str(path), folder=path.parent)
+
+
+def parse_manifest(raw: bytes, name: str, *, folder: Path) -> Manifest:
+    """The manifest in these bytes; paths in it are relative to `folder`.
+
+    Raises:
+        ManifestError: see `read_manifest`.
+    """
+    try:
+        document = parse_document(raw, name)
+    except ValueError as error:
+        raise ManifestError(str(error)) from error
+    problems = [*_builder_problems(document), *_name_problems(document)]
+    try:
+        manifest = document.parse(Manifest, context={"folder": folder})
+    except ValidationError as error:
+        problems += document.problems_of(error, Manifest)
+        raise ManifestError(*sorted_messages(problems)) from error
+    if problems:
+        raise ManifestError(*sorted_messages(problems))
+    return manifest
+
+
+def _table(values: dict[str, Any], key: str) -> dict[str, Any]:
+    """A sub-table; an empty one where it is missing or something else (reported elsewhere)."""
+    value = values.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _builder_problems(document: Document) -> list[tuple[int, str]]:
+    images = _table(document.values, "images")
+    name = _table(document.values, "builder").get("image")
+    if not isinstance(name, str):
+        return []
+    path = ("builder", "image")
+    if name not in images:
+        declared = ", ".join(sorted(images)) or "none"
+        return [document.problem(path, f"there is no [images.{name}]; declared: {declared}")]
+    role = _table(images, name).get("role")
+    if role == "builder":
+        return []
+    return [document.problem(path, f"[images.{name}] must have role = \"builder\", not '{role}'")]
+
+
+def _name_problems(document: Document) -> list[tuple[int, str]]:
+    """Two images that would take one name from each other in the daemon or the layout."""
+    owners: dict[str, str] = {}
+    problems = []
+    for key, entry in _table(document.values, "images").items():
+        if not isinstance(entry, dict):
+            continue
+        claims: list[tuple[tuple[str | int, ...], object]] = [(("ref",), entry.get("ref"))]
+        tags = entry.get("tags")
+        claims += [
+            (("tags", n), tag) for n, tag in enumerate(tags if isinstance(tags, list) else [])
+        ]
+        for path, text in claims:
+            if (name := _full(text)) and owners.setdefault(name, key) != key:
+                what = f"'{text}' is also a name of [images.{owners[name]}]"
+                problems.append(document.problem(("images", key, *path), what))
+    return problems
+
+
+def _full(text: object) -> str | None:
+    """A reference's one spelling; None for what is no reference (reported elsewhere)."""
+    try:
+        return str(parse_reference(text)) if isinstance(text, str) else None
+    except ValueError:
+        return None

@@ -1,0 +1,216 @@
+"""Descriptors and the JSON documents they point at: index, manifest, config.
+
+Documents are parsed once, from bytes already checked against their digest, into frozen values. The
+bytes themselves are kept: a document that is serialised again has another digest.
+
+Source: OCI image specification v1.1 (descriptor.md, image-index.md, manifest.md, config.md) and
+its elder twins, Docker's "Image Manifest Version 2, Schema 2". CVE-2021-41190 is why a document
+must say one thing only.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic.alias_generators import to_camel
+
+from airgapbuild.errors import IntegrityError
+from airgapbuild.oci.digest import Digest, DigestField, digest_of, parse_digest
+from airgapbuild.oci.platform import Platform, normalised
+
+OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+INDEX_TYPES: Final = frozenset({OCI_INDEX, DOCKER_INDEX})
+MANIFEST_TYPES: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
+
+MAX_DOCUMENT: Final = 4 << 20
+"""The largest manifest, index or config that is read, in bytes: what registries accept as well."""
+
+_ATTESTS_TYPE = "vnd.docker.reference.type"
+_ATTESTS_DIGEST = "vnd.docker.reference.digest"
+_ATTESTATION = "attestation-manifest"
+
+
+class _Document(BaseModel):
+    """Unknown fields are somebody else's extension, not an error."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+class Descriptor(_Document):
+    """What some content is, its digest, and its size in bytes."""
+
+    media_type: str
+    digest: DigestField
+    size: NonNegativeInt
+    annotations: dict[str, str] | None = None
+
+
+class _PlatformDocument(_Document):
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
+
+
+class _IndexEntry(Descriptor):
+    platform: _PlatformDocument | None = None
+
+
+class _IndexDocument(_Document):
+    manifests: list[_IndexEntry]
+
+
+class _ManifestDocument(_Document):
+    config: Descriptor
+    layers: list[Descriptor]
+
+
+class _RootFS(_Document):
+    diff_ids: Annotated[list[DigestField], Field(alias="diff_ids")] = []
+
+
+class _ConfigDocument(_PlatformDocument):
+    rootfs: _RootFS
+
+
+@dataclass(frozen=True)
+class Content:
+    """A document as it came: its descriptor and its very bytes."""
+
+    descriptor: Descriptor
+    raw: bytes
+
+
+@dataclass(frozen=True)
+class Attestation:
+    """An attestation manifest of an index and the platform manifest that it speaks of.
+
+    Source: BuildKit docs/attestations/attestation-storage.md.
+    """
+
+    descriptor: Descriptor
+    subject: Digest
+
+
+@dataclass(frozen=True)
+class Index:
+    """The platform manifests of an image, in the index's order, and their attestations."""
+
+    platforms: tuple[tuple[Platform, Descriptor], ...]
+    attestations: tuple[Attestation, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The config and the layers of one platform's image (or of an attestation)."""
+
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """Config and layers, each content once, in order."""
+        return tuple({blob.digest: blob for blob in (self.config, *self.layers)}.values())
+
+
+@dataclass(frozen=True)
+class Config:
+    """What an image's config says of its platform and its layers."""
+
+    platform: Platform
+    diff_ids: tuple[Digest, ...]
+    """The digest of each layer's uncompressed tar, lowest first."""
+
+
+def content(raw: bytes, media_type: str) -> Content:
+    """These bytes with the descriptor that they have."""
+    return Content(Descriptor(media_type=media_type, digest=digest_of(raw), size=len(raw)), raw)
+
+
+def parse_index(document: Content, what: str) -> Index:
+    """The index in these bytes.
+
+    Raises:
+        IntegrityError: the bytes are no index, or could be taken for something else as well.
+    """
+    parsed = _parse(document, what, _IndexDocument, INDEX_TYPES, forbidden=("layers", "config"))
+    platforms, attestations = [], []
+    for entry in parsed.manifests:
+        notes = entry.annotations or {}
+        plain = Descriptor(media_type=entry.media_type, digest=entry.digest, size=entry.size)
+        if notes.get(_ATTESTS_TYPE) == _ATTESTATION:
+            attestations.append(Attestation(plain, _subject(notes.get(_ATTESTS_DIGEST, ""), what)))
+        elif entry.platform is not None and entry.media_type in MANIFEST_TYPES:
+            place = entry.platform
+            platforms.append((normalised(place.os, place.architecture, place.variant), plain))
+    return Index(tuple(platforms), tuple(attestations))
+
+
+def parse_manifest(document: Content, what: str) -> Manifest:
+    """The manifest in these bytes.
+
+    Raises:
+        IntegrityError: the bytes are no manifest, or could be taken for something else as well.
+    """
+    parsed = _parse(document, what, _ManifestDocument, MANIFEST_TYPES, forbidden=("manifests",))
+    return Manifest(parsed.config, tuple(parsed.layers))
+
+
+def parse_config(raw: bytes, what: str) -> Config:
+    """The image config in these bytes.
+
+    Raises:
+        IntegrityError: the bytes are no image config.
+    """
+    parsed = _validate(_object(raw, what), what, _ConfigDocument)
+    platform = normalised(parsed.os, parsed.architecture, parsed.variant)
+    return Config(platform, tuple(parsed.rootfs.diff_ids))
+
+
+_D = TypeVar("_D", bound=_Document)
+
+
+def _subject(text: str, what: str) -> Digest:
+    try:
+        return parse_digest(text)
+    except ValueError as error:
+        raise IntegrityError(f"{what}: annotation {_ATTESTS_DIGEST}: {error}") from error
+
+
+def _parse(
+    document: Content, what: str, model: type[_D], types: frozenset[str], forbidden: tuple[str, ...]
+) -> _D:
+    media_type = document.descriptor.media_type
+    if media_type not in types:
+        expected = " or ".join(sorted(types))
+        raise IntegrityError(f"{what}: media type '{media_type}', expected {expected}")
+    parsed = _object(document.raw, what)
+    if (inner := parsed.get("mediaType", media_type)) != media_type:
+        raise IntegrityError(f"{what}: it was served as '{media_type}' but calls itself '{inner}'")
+    if both := [key for key in forbidden if key in parsed]:
+        raise IntegrityError(f"{what}: ambiguous document, '{both[0]}' does not belong in it")
+    return _validate(parsed, what, model)
+
+
+def _object(raw: bytes, what: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"{what}: not JSON: {error}") from error
+    if not isinstance(parsed, dict):
+        raise IntegrityError(f"{what}: not a JSON object")
+    return parsed
+
+
+def _validate(parsed: dict[str, Any], what: str, model: type[_D]) -> _D:
+    try:
+        return model.model_validate(parsed)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise IntegrityError(f"{what}: {place}: {first['msg']}") from error

@@ -1,0 +1,125 @@
+"""Image references, as Docker reads them.
+
+Source: github.com/distribution/reference, `regexp.go` (the grammar) and `normalize.go` (what a
+short name means: `python` is `docker.io/library/python:latest`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Annotated, Final
+
+from airgapbuild.oci.digest import Digest, parse_digest
+from airgapbuild.oci.field import written_as_text
+
+DOCKER_HUB: Final = "docker.io"
+_LEGACY_HUB = "index.docker.io"
+_OFFICIAL = "library/"
+_MAX_NAME = 255
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_HOST_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
+_REGISTRY = re.compile(
+    rf"(?:{_HOST_LABEL}(?:\.{_HOST_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?", re.ASCII
+)
+_REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
+_IMAGE_ID = re.compile(r"[a-f0-9]{64}", re.ASCII)
+
+
+@dataclass(frozen=True, order=True)
+class Reference:
+    """A repository in a registry and, of it, a tag or a digest or both."""
+
+    registry: str
+    """`docker.io`, or a host with an optional port."""
+    repository: str
+    """The path without the registry: `library/python`."""
+    tag: str | None = None
+    digest: Digest | None = None
+
+    @property
+    def name(self) -> str:
+        """Registry and repository."""
+        return f"{self.registry}/{self.repository}"
+
+    def __str__(self) -> str:
+        """The full form, `docker.io/library/python:3.13-slim`."""
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.name}{tag}{digest}"
+
+    @property
+    def familiar(self) -> str:
+        """The short form that people write, `python:3.13-slim`."""
+        full = str(self)
+        if self.registry != DOCKER_HUB:
+            return full
+        short = self.repository.removeprefix(_OFFICIAL)
+        for name in (short, self.repository):
+            # `library/a/b` is not `a/b`, and the first part of `a.b/c` would be taken for a host.
+            if _split_registry(name) == (self.registry, self.repository):
+                return name + full.removeprefix(self.name)
+        return full
+
+    def with_digest(self, digest: Digest) -> Reference:
+        """The same repository at a digest, without a tag: what is fetched once it is known."""
+        return replace(self, tag=None, digest=digest)
+
+
+def _split_registry(name: str) -> tuple[str, str]:
+    """Registry and path; a first component is a host if it has a dot, a port, or is localhost."""
+    first, slash, rest = name.partition("/")
+    is_host = any(mark in first for mark in ".:[") or first == "localhost" or first != first.lower()
+    registry, path = (first, rest) if slash and is_host else (DOCKER_HUB, name)
+    if registry == _LEGACY_HUB:
+        registry = DOCKER_HUB
+    if registry == DOCKER_HUB and "/" not in path:
+        path = _OFFICIAL + path
+    return registry, path
+
+
+def parse_reference(text: str) -> Reference:
+    """The reference that `text` is; one without tag and digest gets the tag `latest`.
+
+    Raises:
+        ValueError: it is none; the message says which part is wrong.
+    """
+    if _IMAGE_ID.fullmatch(text):
+        raise ValueError(f"'{text}' is an image ID, not a reference: write repository:tag")
+    rest, at, digest_text = text.partition("@")
+    digest = parse_digest(digest_text) if at else None
+    name, tag = rest, None
+    head, colon, tail = rest.rpartition(":")
+    if colon and "/" not in tail:
+        name, tag = head, tail
+    if tag is not None and not _TAG.fullmatch(tag):
+        raise ValueError(f"'{text}' is not a reference: '{tag}' is no tag")
+    registry, repository = _split_registry(name)
+    if not _REGISTRY.fullmatch(registry):
+        raise ValueError(f"'{text}' is not a reference: '{registry}' is no registry host")
+    if not _REPOSITORY.fullmatch(repository):
+        shown = repository.removeprefix(_OFFICIAL)
+        why = " (must be lower case)" if shown != shown.lower() else ""
+        raise ValueError(f"'{text}' is not a reference: '{shown}' is no repository name{why}")
+    if len(repository) > _MAX_NAME:
+        raise ValueError(f"'{text[:40]}…' is not a reference: more than {_MAX_NAME} characters")
+    if tag is None and digest is None:
+        tag = "latest"
+    return Reference(registry, repository, tag, digest)
+
+
+def parse_registry(text: str) -> str:
+    """The registry host that `text` is, Docker Hub under its one name.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _REGISTRY.fullmatch(text):
+        raise ValueError(f"'{text}' is not a registry host: write host or host:port, no scheme")
+    return DOCKER_HUB if text == _LEGACY_HUB else text
+
+
+ReferenceField = Annotated[Reference, written_as_text(Reference, parse_reference)]
+"""A reference as a field of a pydantic model: a string in TOML and JSON."""

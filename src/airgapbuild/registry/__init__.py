@@ -1,0 +1,12 @@
+"""Reading from registries: transport < auth < client.
+
+`hosts` says who is asked and in which order, `transport` moves bytes (urllib3 is at home there and
+nowhere else), `auth` logs in, `refusal` words what a registry will not give, `client` is the
+`Source`.
+"""
+
+from airgapbuild.registry.auth import ANONYMOUS, Credential, Credentials
+from airgapbuild.registry.client import RegistrySource
+from airgapbuild.registry.transport import Timeouts
+
+__all__ = ["ANONYMOUS", "Credential", "Credentials", "RegistrySource", "Timeouts"]

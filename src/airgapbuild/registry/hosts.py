@@ -1,0 +1,77 @@
+"""Which hosts are asked for a reference, in which order, and how each is reached."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airgapbuild.manifest import RegistrySettings
+from airgapbuild.oci.reference import DOCKER_HUB, Reference, parse_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_HUB_ADDRESS = "registry-1.docker.io"
+_DEFAULTS = RegistrySettings()
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host that may have what is looked for."""
+
+    name: str
+    """As people write it: the key of its settings and of its credentials."""
+    prefix: str
+    """What a mirror puts before a repository's path, with its slash; empty elsewhere."""
+    settings: RegistrySettings
+    """Its own, never those of the registry that it mirrors."""
+
+    @property
+    def base(self) -> str:
+        """The URL below which its API lies."""
+        address = _HUB_ADDRESS if self.name == DOCKER_HUB else self.name
+        return f"{'http' if self._plain else 'https'}://{address}/v2"
+
+    def path_of(self, reference: Reference) -> str:
+        """The repository's path on this host."""
+        return self.prefix + reference.repository
+
+    def shown(self, reference: Reference) -> str:
+        """The reference as this host is asked for it, as short as people write it."""
+        if self.name == reference.registry and not self.prefix:
+            return reference.familiar
+        tag = f":{reference.tag}" if reference.tag else ""
+        digest = f"@{reference.digest}" if reference.digest else ""
+        return f"{self.name}/{self.path_of(reference)}{tag}{digest}"
+
+    @property
+    def _plain(self) -> bool:
+        """Plain http where the settings say so, and on loopback unless they speak of TLS."""
+        its = self.settings
+        return its.http or (is_loopback(self.name) and not (its.ca or its.insecure or its.cert))
+
+
+def hosts_for(reference: Reference, settings: Mapping[str, RegistrySettings]) -> tuple[Host, ...]:
+    """The hosts to ask for a reference: the mirrors in order, then the registry itself.
+
+    None, if the settings leave none.
+    """
+    own = settings.get(reference.registry, _DEFAULTS)
+    mirrors = tuple(_mirror(text, settings) for text in own.mirrors)
+    return (*mirrors, Host(reference.registry, "", own)) if own.upstream else mirrors
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, with or without a port, is this machine by its very name."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return name.lower() == "localhost"
+
+
+def _mirror(text: str, settings: Mapping[str, RegistrySettings]) -> Host:
+    address, _, path = text.partition("/")
+    name = parse_registry(address)
+    return Host(name, f"{path}/" if path else "", settings.get(name, _DEFAULTS))

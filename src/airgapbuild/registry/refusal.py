@@ -1,0 +1,48 @@
+"""What a registry does not give, as an error in words that help."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from airgapbuild.errors import RegistryError
+from airgapbuild.registry.words import words_of
+
+if TYPE_CHECKING:
+    from airgapbuild.registry.transport import Answer
+
+_MAX_BODY = 64 << 10
+
+
+def refusal(name: str, what: str, answer: Answer, user: str | None = None) -> RegistryError:
+    """The error that an answer's status means; the answer is read and closed.
+
+    `name` is the registry, `what` was asked for, `user` is whose login was shown.
+
+    Source: OCI distribution specification v1.1, "Error Codes".
+    """
+    words = ""
+    with suppress(RegistryError):  # the status says enough
+        words = words_of(answer.body(_MAX_BODY))
+    said = f" ({words})" if words else ""
+    login = f"docker login {name}"
+    hint: str | None = None
+    match answer.status:
+        case 401 if user:
+            message = f"authentication required for {what}: the login of '{user}' was refused"
+            hint = login
+        case 401:
+            message = f"authentication required for {what}"
+            hint = f"{login}; registries also answer so for a repository that does not exist"
+        case 403:
+            message = f"access to {what} denied"
+            hint = f"{login} as a user who may pull it"
+        case 404:
+            message = f"not found: {what}"
+            hint = f"check the name and the tag; for a private repository, {login}"
+        case 429:
+            message = f"too many requests for {what}"
+            hint = f'{login} for a higher limit, or name a mirror in [registries."{name}"]'
+        case status:
+            message = f"status {status} for {what}"
+    return RegistryError(f"registry {name}: {message}{said}", hint=hint, status=answer.status)

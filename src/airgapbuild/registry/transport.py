@@ -1,0 +1,288 @@
+"""HTTP as far as registries need it: one request, its redirects, its answer's bytes.
+
+urllib3 is at home here, and its exceptions end here. Nothing here knows what a manifest or a login
+is. Redirects are followed by hand, because what goes along with them is a matter of trust: a secret
+never leaves the origin that it was meant for.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import warnings
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from http.client import IncompleteRead, RemoteDisconnected
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeGuard
+from urllib.parse import unquote, urlencode
+
+import urllib3
+from urllib3 import exceptions
+from urllib3.util import make_headers, parse_url
+
+from airgapbuild import __version__
+from airgapbuild.errors import RegistryError
+from airgapbuild.registry.origin import checked_step, joined, origin_of
+from airgapbuild.registry.proxies import proxy_for
+from airgapbuild.registry.trust import Trust, distrust, tls_context
+from airgapbuild.registry.words import legible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+CHUNK: Final = 512 << 10
+"""How much of a body is read at once, in bytes: less costs time, more only memory."""
+MAX_REDIRECTS: Final = 5
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_UNAVAILABLE = frozenset({502, 503, 504})
+_LEFTOVER = 64 << 10
+_MANY_HOSTS = 32
+_KEPT = 16  # idle connections to one host: a thread's next request finds the one of its last
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long is waited, in seconds."""
+
+    connect: float = 10.0
+    read: float = 60.0
+    """For the next bytes, not for all of them."""
+    retries: tuple[float, ...] = (0.2, 1.0)
+    """Before each further try, give or take half; none for one try only."""
+
+
+DEFAULT_TIMEOUTS: Final = Timeouts()
+
+
+@dataclass(frozen=True)
+class Request:
+    """A GET, or the POST of a form."""
+
+    name: str
+    """The registry on whose behalf it is made, as errors and settings name it."""
+    url: str
+    trust: Trust
+    accept: str = "*/*"
+    authorization: str | None = field(default=None, repr=False)
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+
+    @property
+    def address(self) -> str:
+        """The host that is asked."""
+        origin = origin_of(self.url)
+        return origin.address if origin else "no host"
+
+
+class Answer:
+    """The head of an answer; its body is still to be read, or to be closed."""
+
+    def __init__(self, request: Request, response: urllib3.BaseHTTPResponse) -> None:
+        self.request = request
+        """The last one, where there were redirects."""
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self._response = response
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body as it comes over the wire.
+
+        Raises:
+            RegistryError: it breaks off, or nothing comes for too long.
+        """
+        with closing(self):
+            while chunk := self._read(CHUNK):
+                yield chunk
+
+    def body(self, limit: int) -> bytes:
+        """The body, up to `limit` bytes of it.
+
+        Raises:
+            RegistryError: it breaks off, or nothing comes for too long.
+        """
+        parts = []
+        with closing(self):
+            while limit and (part := self._read(limit)):
+                parts.append(part)
+                limit -= len(part)
+        return b"".join(parts)
+
+    def discard(self) -> None:
+        """Reads a short rest of the body, so that the connection can serve the next request."""
+        with suppress(RegistryError):
+            self.body(_LEFTOVER)
+
+    def close(self) -> None:
+        """Drops what was not read, and the connection with it."""
+        self._response.close()
+
+    def _read(self, size: int) -> bytes:
+        with translated(self.request):
+            return self._response.read(size, decode_content=False)
+
+
+class Transport:
+    """Connections to registries, kept for the next request. Safe to use from many threads."""
+
+    def __init__(
+        self,
+        *,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+        environ: Mapping[str, str] = NOTHING,
+    ) -> None:
+        self._timeout = urllib3.Timeout(connect=timeouts.connect, read=timeouts.read)
+        self._delays = timeouts.retries
+        self._environ = environ
+        self._pools: dict[tuple[Trust, str | None], urllib3.PoolManager] = {}
+        self._lock = threading.Lock()
+
+    def send(self, request: Request) -> Answer:
+        """The answer to a request, whatever its status, once no redirect is left to follow.
+
+        Raises:
+            RegistryError: there is none: the host is unknown, refuses, is silent or not trusted, or
+                a redirect leads where it must not.
+        """
+        answer = self._ask(request)
+        for _ in range(MAX_REDIRECTS):
+            if answer.status not in _REDIRECTS or request.form is not None:
+                return answer
+            answer = self._ask(_redirected(answer))
+        answer.close()
+        message = f"registry {request.name}: more than {MAX_REDIRECTS} redirects"
+        raise RegistryError(message, status=answer.status)
+
+    def close(self) -> None:
+        """Closes the idle connections."""
+        with self._lock:
+            for pool in self._pools.values():
+                pool.clear()
+
+    def _ask(self, request: Request) -> Answer:
+        """One hop. The only place that tries again: no request here changes anything."""
+        with translated(request):
+            pool = self._pool(request)
+            for delay in self._delays:
+                try:
+                    answer = _once(pool, request, self._timeout)
+                except (exceptions.NewConnectionError, exceptions.ProtocolError):
+                    pass
+                else:
+                    if answer.status not in _UNAVAILABLE:
+                        return answer
+                    answer.discard()
+                time.sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+            return _once(pool, request, self._timeout)
+
+    def _pool(self, request: Request) -> urllib3.PoolManager:
+        origin = origin_of(request.url)
+        proxy = proxy_for(*origin, self._environ) if origin else None
+        key = (request.trust, proxy)
+        with self._lock:
+            if key not in self._pools:
+                self._pools[key] = _new_pool(request.trust, proxy)
+            return self._pools[key]
+
+
+def _once(pool: urllib3.PoolManager, request: Request, timeout: urllib3.Timeout) -> Answer:
+    headers = {
+        "User-Agent": f"airgapbuild/{__version__}",
+        "Accept": request.accept,
+        "Accept-Encoding": "identity",
+    }
+    if request.authorization:
+        headers["Authorization"] = request.authorization
+    if request.form is not None:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+    response = pool.urlopen(
+        "GET" if request.form is None else "POST",
+        request.url,
+        body=None if request.form is None else urlencode(request.form),
+        headers=headers,
+        timeout=timeout,
+        redirect=False,
+        retries=False,
+        preload_content=False,
+        decode_content=False,
+    )
+    return Answer(request, response)
+
+
+def _redirected(answer: Answer) -> Request:
+    """The next request. Once its secrets are dropped they stay so, even on the way back."""
+    answer.discard()
+    request = answer.request
+    target = joined(request.url, answer.headers.get("Location", ""))
+    end = checked_step(request.name, request.url, target, answer.status)
+    if end == origin_of(request.url):
+        return replace(request, url=target)
+    return replace(request, url=target, authorization=None, trust=request.trust.for_others)
+
+
+def _new_pool(trust: Trust, proxy: str | None) -> urllib3.PoolManager:
+    if trust.insecure:
+        # The user has asked for it; urllib3 would say so on stderr for each request.
+        warnings.simplefilter("ignore", exceptions.InsecureRequestWarning)
+    context = tls_context(trust)
+    if proxy is None:
+        return urllib3.PoolManager(_MANY_HOSTS, maxsize=_KEPT, ssl_context=context)
+    login = parse_url(proxy).auth
+    return urllib3.ProxyManager(
+        proxy,
+        _MANY_HOSTS,
+        proxy_headers=make_headers(proxy_basic_auth=unquote(login)) if login else None,
+        maxsize=_KEPT,
+        ssl_context=context,
+    )
+
+
+@contextmanager
+def translated(request: Request) -> Iterator[None]:
+    """What urllib3 raises, as a `RegistryError` in words of ours: its own hold whole URLs."""
+    try:
+        yield
+    except (exceptions.HTTPError, exceptions.ProxySchemeUnsupported) as error:
+        why, hint = _explained(error, request.name)
+        # Named where it is not the registry itself: a redirect's target, a token server.
+        place = f"{request.address}: " if request.address != request.name else ""
+        message = f"registry {request.name}: {place}{legible(why)}"
+        raise RegistryError(message, hint=hint) from error
+
+
+def _explained(error: BaseException, name: str) -> tuple[str, str | None]:
+    """What a failure means and what to do about it."""
+    links = (error, error.__cause__, *error.args)
+    if isinstance(error, exceptions.ProxyError):
+        why, _ = _explained(next(filter(_is_error, error.args), OSError("no answer")), name)
+        return f"the proxy: {why}", _SEE_PROXIES
+    if isinstance(error, exceptions.SSLError):
+        return distrust(next(filter(_is_error, error.args), error), name)
+    for kind, why, hint in _MEANINGS:
+        if any(isinstance(link, kind) for link in links):
+            return why, hint
+    for link in links:
+        if isinstance(link, OSError):
+            return (link.strerror or str(link)).lower(), None
+    return f"its answer is no proper HTTP ({type(error).__name__})", None
+
+
+_SEE_PROXIES = "see HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+
+
+def _is_error(value: object) -> TypeGuard[BaseException]:
+    return isinstance(value, BaseException)
+
+
+_MEANINGS: Final[tuple[tuple[type[BaseException], str, str | None], ...]] = (
+    (exceptions.NameResolutionError, "unknown host", "check its name and this machine's DNS"),
+    (exceptions.ReadTimeoutError, "it fell silent: no byte came in time", None),
+    (TimeoutError, "no connection in time", "a firewall may drop packets; is a proxy needed?"),
+    (RemoteDisconnected, "it closed the connection without an answer", None),
+    (IncompleteRead, "the connection broke off in the middle of an answer", "run it again"),
+    (exceptions.ProxySchemeUnknown, "the proxy is neither http nor https", _SEE_PROXIES),
+    (exceptions.LocationValueError, "it is asked by what is no URL", None),
+)
+"""The first that fits a failure or its cause; what fits none speaks for itself."""

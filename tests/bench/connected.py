@@ -1,0 +1,106 @@
+"""The rows of the connected side: lock and export, against one registry on the loopback."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tests.bench.big import PLATFORM, REPOSITORY, TAG
+from tests.bench.measure import OURS, Command, Tool
+from tests.bench.row import Row
+from tests.bench.stage import BOTH, BUILDKIT, Stage, without
+from tests.support.program import PROGRAM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.engines.registry import Registry
+
+
+@contextmanager
+def _lock(stage: Stage) -> Iterator[list[Tool]]:
+    registry = stage.registry
+    folder = stage.project("lock", registry, stage.refs, BOTH)
+    ours = stage.command(PROGRAM, "lock", "-q", cwd=folder)
+    refs = [f"{registry.address}/{ref}" for ref in stage.refs]
+    crane, regctl = ["set -e"], ["set -e"]
+    for ref in refs:
+        crane += [f"crane manifest {ref}"]
+        crane += [f"crane config --platform {platform} {ref}" for platform in BOTH]
+        to = f"--host reg={registry.address},tls=disabled"
+        regctl += [f"regctl manifest get {to} {ref}"]
+        regctl += [f"regctl image config {to} --platform {platform} {ref}" for platform in BOTH]
+    yield [
+        Tool(OURS, lambda: without(ours, folder / "airgapbuild.lock")),
+        Tool("crane", lambda: nullcontext(stage.command("sh", "-c", "\n".join(crane)))),
+        Tool("regctl", lambda: nullcontext(stage.command("sh", "-c", "\n".join(regctl)))),
+    ]
+
+
+def _peers(
+    stage: Stage, registry: Registry, ref: str, folder: Path
+) -> dict[str, tuple[Command, Path]]:
+    """The tools that fetch an image with all that belongs to it, and where they put it."""
+    image = f"{registry.address}/{ref}"
+    out = {name: folder / name for name in ("crane", "oras", "regctl", "skopeo")}
+    host = f"reg={registry.address},tls=disabled"
+    skopeo = ("skopeo", "--insecure-policy", "copy", "--all", "--src-tls-verify=false")
+    commands = {
+        "crane": stage.command("crane", "pull", "--format=oci", image, out["crane"]),
+        "oras": stage.command(
+            *("oras", "cp", "--from-plain-http", "--to-oci-layout", image, f"{out['oras']}:1")
+        ),
+        "regctl": stage.command(
+            *("regctl", "image", "copy", "--host", host, image, f"ocidir://{out['regctl']}:1")
+        ),
+        "skopeo": stage.command(*skopeo, f"docker://{image}", f"dir:{out['skopeo']}"),
+    }
+    return {name: (command, out[name]) for name, command in commands.items()}
+
+
+def _exporting(
+    stage: Stage, name: str, registry: Registry, ref: str, platforms: tuple[str, ...], *, cold: bool
+) -> list[Tool]:
+    folder = stage.locked(name, registry, ref, platforms)
+    out = folder / "bundles"
+    ours = stage.command(PROGRAM, "export", "-q", cwd=folder)
+    commands = {OURS: (ours, out), **_peers(stage, registry, ref, folder)}
+    return [
+        Tool(tool, partial(without, command, *([out] if cold else [])))
+        for tool, (command, out) in commands.items()
+    ]
+
+
+@contextmanager
+def _big(stage: Stage, name: str, *, cold: bool) -> Iterator[list[Tool]]:
+    ref = f"{REPOSITORY}:{TAG}"
+    yield _exporting(stage, name, stage.big_registry, ref, (PLATFORM,), cold=cold)
+
+
+@contextmanager
+def _buildkit(stage: Stage, name: str, *, cold: bool) -> Iterator[list[Tool]]:
+    yield _exporting(stage, name, stage.registry, BUILDKIT, BOTH, cold=cold)
+
+
+def _export_row(name: str, what: str, tools: Callable[..., object], *, cold: bool) -> Row:
+    how = "into an empty folder" if cold else "again, over what the same tool has left"
+    return Row(name, f"{what}, {how}", partial(tools, name=name, cold=cold))  # type: ignore[arg-type]
+
+
+_IMAGE = "an image of 1 GB in 12 layers"
+_BUILDER = "a BuildKit image of two platforms with attestations"
+
+ROWS = (
+    Row(
+        "lock",
+        "digests of three images of two platforms each, no lock before; the others read the same "
+        "manifests and configs, by a process for each (they have no command for the whole)",
+        _lock,
+    ),
+    _export_row("export-1gb", _IMAGE, _big, cold=True),
+    _export_row("export-buildkit", _BUILDER, _buildkit, cold=True),
+    _export_row("unchanged-1gb", _IMAGE, _big, cold=False),
+    _export_row("unchanged-buildkit", _BUILDER, _buildkit, cold=False),
+)

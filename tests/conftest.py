@@ -1,0 +1,151 @@
+"""The test bed as fixtures: real engines, builders and registries."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from tests.engines.bed import Bed, BedError
+from tests.engines.daemon import BUILDX, PAIRS, Buildx, Daemon, Engine, Store, docker_config
+from tests.engines.netns import Namespace
+from tests.engines.parts.part import Shelf
+from tests.engines.registry import Registry
+from tests.engines.registry import images as read_images
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.engines.layout import Image
+
+
+class FreshDaemon(Protocol):
+    """Starts a daemon that nobody else uses, in a namespace of its own unless one is given."""
+
+    def __call__(
+        self,
+        engine: Engine,
+        store: Store,
+        namespace: Namespace | None = None,
+        *,
+        tls: bool = False,
+        data_size_mb: int | None = None,
+    ) -> Daemon: ...
+
+
+class StrictBed(Shelf):
+    """A bed that skips a test whose parts are missing, or fails it where they are demanded."""
+
+    def __init__(self, bed: Bed) -> None:
+        self._bed = bed
+        self._demanded = bool(os.environ.get("CI") or os.environ.get("AIRGAPBUILD_REQUIRE_BED"))
+
+    @property
+    def root(self) -> Path:
+        return self._bed.root
+
+    def part(self, name: str) -> Path:
+        try:
+            return self._bed.part(name)
+        except BedError as error:
+            if self._demanded:
+                pytest.fail(str(error), pytrace=False)
+            pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def bed() -> Shelf:
+    return StrictBed(Bed.find())
+
+
+@pytest.fixture(scope="session")
+def images(bed: Shelf) -> dict[str, Image]:
+    return read_images(bed)
+
+
+@pytest.fixture(scope="session")
+def closed() -> Iterator[Namespace]:
+    with Namespace("closed") as namespace:
+        yield namespace
+
+
+@pytest.fixture(scope="session")
+def blackhole() -> Iterator[Namespace]:
+    with Namespace("blackhole") as namespace:
+        yield namespace
+
+
+@pytest.fixture(scope="session")
+def registry(bed: Shelf) -> Iterator[Registry]:
+    with Registry.start(bed) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def htpasswd_registry(bed: Shelf) -> Iterator[Registry]:
+    with Registry.start(bed, auth="htpasswd") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def tls_registry(bed: Shelf) -> Iterator[Registry]:
+    with Registry.start(bed, tls=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def token_registry(bed: Shelf) -> Iterator[Registry]:
+    with Registry.start(bed, auth="token") as running:
+        yield running
+
+
+@pytest.fixture
+def writable_registry(bed: Shelf) -> Iterator[Registry]:
+    with Registry.start(bed, writable=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="session", params=PAIRS, ids="-".join)
+def daemon(request: pytest.FixtureRequest, bed: Shelf, closed: Namespace) -> Iterator[Daemon]:
+    """Every engine with every store, in turn; tests share it and may find what others left."""
+    engine, store = request.param
+    with Daemon.start(bed, engine, store, closed) as running:
+        yield running
+
+
+@pytest.fixture
+def fresh_daemon(bed: Shelf) -> Iterator[FreshDaemon]:
+    with ExitStack() as stack:
+
+        def start(
+            engine: Engine,
+            store: Store,
+            namespace: Namespace | None = None,
+            *,
+            tls: bool = False,
+            data_size_mb: int | None = None,
+        ) -> Daemon:
+            inside = namespace or stack.enter_context(Namespace())
+            daemon = Daemon.start(bed, engine, store, inside, tls=tls, data_size_mb=data_size_mb)
+            return stack.enter_context(daemon)
+
+        yield start
+
+
+@pytest.fixture(params=BUILDX)
+def buildx(request: pytest.FixtureRequest) -> Buildx:
+    chosen: Buildx = request.param
+    return chosen
+
+
+@pytest.fixture
+def config(bed: Shelf, buildx: Buildx) -> Iterator[Path]:
+    """Make a DOCKER_CONFIG folder with the buildx that this test runs with."""
+    folder = Path(tempfile.mkdtemp(prefix="bed-config-"))
+    yield docker_config(bed, folder, buildx)
+    shutil.rmtree(folder)

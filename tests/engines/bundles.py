@@ -1,0 +1,54 @@
+"""Bundles of the bed's images, made by airgapbuild from a registry, as users make them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.support.program import airgapbuild
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.engines.registry import Registry
+
+MANIFEST = """\
+version = 1
+name = "builders"
+platforms = ["linux/amd64", "linux/arm64"]
+
+[images.buildkit]
+ref = "moby/buildkit:v0.34.2"
+role = "builder"
+tags = ["moby/buildkit:buildx-stable-1"]
+
+[images.busybox]
+ref = "busybox:{busybox}"
+role = "base"
+
+[registries."docker.io"]
+mirrors = ["{registry}"]
+upstream = false
+
+[builder]
+name = "airgap"
+image = "buildkit"
+sealed = true
+driver-opts = {{ network = "host" }}
+
+[buildkitd.worker.oci]
+max-parallelism = 4
+"""
+
+
+def manifest(registry: str, busybox: str) -> str:
+    """A manifest of a builder and a base image, by their ordinary names."""
+    return MANIFEST.format(registry=registry, busybox=busybox)
+
+
+def make_bundle(folder: Path, registry: Registry, busybox: str) -> Path:
+    """Locks and exports in a folder; the bundle."""
+    (folder / "airgapbuild.toml").write_text(manifest(registry.address, busybox))
+    for command in ("lock", "export"):
+        done = airgapbuild(command, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    return folder / "bundles" / "builders"

@@ -1,0 +1,63 @@
+"""Processes that cannot outlive their test, and waiting for them to be ready."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+T = TypeVar("T")
+
+# The kernel ends what is started this way when the starting thread is gone, even by SIGKILL.
+TIED = ("setpriv", "--pdeathsig", "KILL", "--")
+
+
+class NotReadyError(Exception):
+    """A process ended, or stayed silent, before it was ready; the message quotes its log."""
+
+
+def start(argv: Sequence[str | Path], log: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a process in a group of its own, tied to this thread, with its output in a file."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [*TIED, *map(str, argv)],
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def until(
+    probe: Callable[[], T | None],
+    process: subprocess.Popen[bytes],
+    log: Path,
+    seconds: float = 30,
+) -> T:
+    """Ask again and again until the probe has an answer, and return it."""
+    deadline = time.monotonic() + seconds
+    while (answer := probe()) is None:
+        if process.poll() is not None or time.monotonic() > deadline:
+            last = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
+            raise NotReadyError(f"{process.args!r} is not ready:\n{last}")
+        time.sleep(0.01)
+    return answer
+
+
+def stop(process: subprocess.Popen[bytes], seconds: float = 15) -> None:
+    """End a process group: it may finish its work, then it is killed."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        os.killpg(process.pid, number)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            continue

@@ -1,0 +1,88 @@
+"""The package as users install it: sdist and wheel, on every Python that we claim and can have."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zipfile import ZipFile
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.engines.parts.part import Shelf
+
+REPOSITORY = Path(__file__).parents[2]
+_TESTS = ("pytest", "hypothesis", "jsonschema")
+_PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_28_x86_64", "manylinux_2_17_x86_64")
+_INSIDE = """
+set -e
+ip link set lo up
+mount --bind "$1" "$2/tmp"
+exec chroot "$2" bash -ec '
+  cd /tmp/repository
+  python'"$3"' -m venv /tmp/venv
+  /tmp/venv/bin/pip install --quiet --no-index --find-links /tmp/wheels airgapbuild "$@"
+  exec /tmp/venv/bin/python -m pytest -q -p no:cacheprovider tests/unit
+' sh pytest hypothesis jsonschema
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist, and the wheel made from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = (sys.executable, "-m", "build", "--quiet", "--outdir", folder, REPOSITORY)
+    subprocess.run(command, check=True)
+    return folder
+
+
+def test_the_sdist_holds_what_a_packager_needs(built: Path) -> None:
+    [path] = built.glob("airgapbuild-*.tar.gz")
+    with tarfile.open(path) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    wanted = {"src/airgapbuild/cli/__init__.py", "tests/unit/test_cli.py", "schemas/generate.py"}
+    assert wanted | {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml"} <= names
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
+    [path] = built.glob("airgapbuild-*.whl")
+    with ZipFile(path) as wheel:
+        tops = {name.split("/")[0] for name in wheel.namelist()}
+        assert "airgapbuild/py.typed" in wheel.namelist()
+    assert {top.partition("-")[0] for top in tops} == {"airgapbuild"}
+
+
+@pytest.mark.parametrize("version", ["3.13", "3.14"])
+def test_it_installs_and_passes_its_tests_on(
+    version: str, built: Path, bed: Shelf, tmp_path: Path
+) -> None:
+    root = bed.part(f"pythons/{version}")
+    [wheel] = built.glob("airgapbuild-*.whl")
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:"),
+            *("--python-version", version, "--implementation", "cp"),
+            *(f"--platform={platform}" for platform in _PLATFORMS),
+            *("--dest", tmp_path / "wheels", wheel, *_TESTS),
+        ],
+        check=True,
+    )
+    for name in ("src", "tests", "schemas", "bundles", "README.md", "pyproject.toml"):
+        source, target = REPOSITORY / name, tmp_path / "repository" / name
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, target)
+    done = subprocess.run(
+        ["unshare", "--mount", "--net", "sh", "-c", _INSIDE, "sh", tmp_path, root, version],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"},
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    assert " passed" in done.stdout

@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import random
+import re
+import shutil
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airgapbuild.bundle.frames import stored_length, stored_pieces
+from airgapbuild.bundle.reader import Bundle, open_bundle
+from airgapbuild.bundle.writer import Tarball
+from airgapbuild.errors import AirgapbuildError, BundleError, IntegrityError
+from airgapbuild.export import export
+from airgapbuild.manifest import parse_manifest
+from airgapbuild.oci.archive import Member
+from airgapbuild.oci.platform import parse_platform
+from airgapbuild.oci.source import read_blob
+from airgapbuild.resolve import resolve
+from tests.support.memory import MemorySource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TEXT = """
+version = 1
+name = "b"
+platforms = ["linux/amd64"]
+[images.tool]
+ref = "tool:1"
+role = "tool"
+"""
+TARBALL = "tool_1_linux-amd64.oci.tar.zst"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source = MemorySource()
+    source.publish("tool:1", "linux/amd64", layers=(random.Random(1).randbytes(300_000), b"top"))
+    lock = resolve(parse_manifest(TEXT.encode(), "m", folder=Path()), source)
+    folder = tmp_path_factory.mktemp("made") / "b"
+    export(lock, source, folder)
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "b"))
+
+
+def prove(folder: Path) -> Bundle:
+    """What `load` asks of a bundle before it touches a daemon."""
+    bundle = open_bundle(folder)
+    bundle.check_files()
+    [image] = bundle.lock.image
+    bundle.check_image(image, image.platform[0])
+    return bundle
+
+
+def vouch(folder: Path, name: str) -> None:
+    """Makes the index and the sums agree with a file that was changed: a forger's work."""
+    index = json.loads((folder / "bundle.json").read_bytes())
+    raw = (folder / name).read_bytes()
+    for file in index["files"]:
+        if file["name"] == name:
+            file.update(size=len(raw), sha256=hashlib.sha256(raw).hexdigest())
+    (folder / "bundle.json").write_text(json.dumps(index))
+    sums = (folder / "SHA256SUMS").read_text()
+    for changed in (name, "bundle.json"):
+        found = hashlib.sha256((folder / changed).read_bytes()).hexdigest()
+        sums = re.sub(
+            rf"^\w+  {re.escape(changed)}$", f"{found}  {changed}", sums, flags=re.MULTILINE
+        )
+    (folder / "SHA256SUMS").write_text(sums)
+
+
+def stored(content: bytes) -> bytes:
+    _, pieces = stored_pieces(len(content), 0, content)
+    raw = b"".join(pieces)
+    assert len(raw) == stored_length(len(content))
+    return raw
+
+
+def members(folder: Path) -> dict[str, bytes]:
+    import zstandard  # noqa: PLC0415
+
+    raw = (folder / TARBALL).read_bytes()
+    reader = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(raw), read_across_frames=True)
+    with tarfile.open(fileobj=io.BytesIO(reader.read())) as tar:
+        return {m.name: tar.extractfile(m).read() for m in tar}  # type: ignore[union-attr]
+
+
+def forge(folder: Path, edit: Callable[[tarfile.TarFile, dict[str, bytes]], None]) -> None:
+    """Replaces the tarball by one whose members `edit` writes, with sums that agree."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        edit(tar, members(folder))
+    # Two zero blocks end it; Python pads further, which is not our form.
+    raw = buffer.getvalue()
+    end = len(raw.rstrip(b"\0"))
+    (folder / TARBALL).write_bytes(stored(raw[: -(-end // 512) * 512] + bytes(1024)))
+    vouch(folder, TARBALL)
+
+
+def add(tar: tarfile.TarFile, name: str, content: bytes, kind: bytes = tarfile.REGTYPE) -> None:
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    info.size = len(content)
+    if kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+        info.linkname, info.size = content.decode(), 0
+    tar.addfile(info, io.BytesIO(content))
+
+
+def test_a_bundle_proves_itself_and_gives_back_every_blob(made: Path) -> None:
+    bundle = prove(made)
+    [image] = bundle.lock.image
+    documents = bundle.image(image, image.platform[0])
+    assert str(documents.parsed_config.platform) == "linux/amd64"
+    for blob in documents.blobs:
+        assert len(read_blob(bundle, image.ref, blob)) == blob.size
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_flipped_byte_anywhere_is_found(folder: Path, seed: int) -> None:
+    dice = random.Random(seed)
+    path = dice.choice(sorted(folder.iterdir()))
+    raw = bytearray(path.read_bytes())
+    raw[dice.randrange(len(raw))] ^= 1 << dice.randrange(8)
+    path.write_bytes(raw)
+    with pytest.raises((IntegrityError, BundleError)):
+        prove(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["SHA256SUMS", "bundle.json", "airgapbuild.lock", "buildkitd.toml"]
+)
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(BundleError, match=rf"{name}: is missing") as caught:
+        prove(folder)
+    assert caught.value.hint == "bring this file over again"
+
+
+def test_a_missing_tarball_is_named(folder: Path) -> None:
+    (folder / TARBALL).unlink()
+    with pytest.raises(BundleError, match=TARBALL):
+        prove(folder)
+
+
+def test_a_renamed_tarball_is_a_foreign_file(folder: Path) -> None:
+    (folder / TARBALL).rename(folder / f"new-{TARBALL}")
+    with pytest.raises(BundleError, match=f"new-{TARBALL}: does not belong to the bundle"):
+        prove(folder)
+
+
+def test_an_extra_file_is_foreign(folder: Path) -> None:
+    (folder / "extra").write_text("")
+    with pytest.raises(BundleError, match="extra: does not belong to the bundle"):
+        prove(folder)
+
+
+def test_a_link_in_a_files_place_is_refused(folder: Path, tmp_path: Path) -> None:
+    (folder / TARBALL).rename(tmp_path / "elsewhere")
+    (folder / TARBALL).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BundleError, match="not a plain file"):
+        prove(folder)
+
+
+@pytest.mark.parametrize("cut", [1, 512, 200_000])
+def test_a_cut_tarball_is_refused_even_where_the_sums_agree(folder: Path, cut: int) -> None:
+    path = folder / TARBALL
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(IntegrityError, match=f"{TARBALL}: bytes"):
+        prove(folder)
+    vouch(folder, TARBALL)
+    with pytest.raises((BundleError, IntegrityError)):
+        prove(folder)
+
+
+BAD_MEMBERS = {
+    "symlink": ("blobs/sha256/" + "0" * 64, b"/etc/passwd", tarfile.SYMTYPE, "not a regular file"),
+    "hard link": ("blobs/sha256/" + "0" * 64, b"oci-layout", tarfile.LNKTYPE, "not a regular file"),
+    "folder": ("blobs", b"", tarfile.DIRTYPE, "not a regular file"),
+    "device": ("blobs/sha256/" + "0" * 64, b"", tarfile.CHRTYPE, "not a regular file"),
+    "parent": ("../evil", b"x", tarfile.REGTYPE, "has no place in an image archive"),
+    "absolute": ("/etc/cron.d/evil", b"x", tarfile.REGTYPE, "has no place in an image archive"),
+    "other name": ("repositories", b"x", tarfile.REGTYPE, "has no place in an image archive"),
+    "long name": ("blobs/sha256/" + "0" * 300, b"x", tarfile.REGTYPE, "not a regular file"),
+    "wrong blob": ("blobs/sha256/" + "0" * 64, b"x", tarfile.REGTYPE, "expected sha256:0000"),
+    "twice": ("oci-layout", b"{}", tarfile.REGTYPE, "comes twice"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MEMBERS)
+def test_a_member_that_has_no_place_is_refused(folder: Path, case: str) -> None:
+    name, content, kind, message = BAD_MEMBERS[case]
+
+    def edit(tar: tarfile.TarFile, whole: dict[str, bytes]) -> None:
+        for member, data in whole.items():
+            add(tar, member, data)
+        add(tar, name, content, kind)
+
+    forge_blobs(folder, edit)
+    with pytest.raises((BundleError, IntegrityError), match=message):
+        prove(folder)
+
+
+def rebuild(folder: Path, whole: dict[str, bytes]) -> None:
+    """Replaces the tarball by one of these members, with an index and sums that agree."""
+    written = [Member(name, len(data), data) for name, data in whole.items()]
+    made = Tarball(folder, TARBALL, written, "tool", parse_platform("linux/amd64")).commit()
+    index = json.loads((folder / "bundle.json").read_bytes())
+    document = made.model_dump(mode="json")
+    index["files"] = [document if f["name"] == TARBALL else f for f in index["files"]]
+    (folder / "bundle.json").write_text(json.dumps(index))
+    vouch(folder, TARBALL)
+
+
+def test_a_missing_blob_is_named(folder: Path) -> None:
+    whole = members(folder)
+    last, _ = whole.popitem()
+    rebuild(folder, whole)
+    with pytest.raises(BundleError, match=rf"missing sha256:{last[-64:]}; foreign none"):
+        prove(folder)
+
+
+def test_a_foreign_blob_is_named(folder: Path) -> None:
+    digest = hashlib.sha256(b"x").hexdigest()
+    rebuild(folder, {**members(folder), f"blobs/sha256/{digest}": b"x"})
+    with pytest.raises(BundleError, match=rf"missing none; foreign sha256:{digest}"):
+        prove(folder)
+
+
+def forge_blobs(folder: Path, edit: Callable[[tarfile.TarFile, dict[str, bytes]], None]) -> None:
+    """Forges the tarball, and keeps the whole one's bytes behind the index's offsets.
+
+    The documents are read at their offsets before the walk, so they must still be there.
+    """
+    whole = members(folder)
+    forge(folder, edit)
+    raw = (folder / TARBALL).read_bytes()
+    index = json.loads((folder / "bundle.json").read_bytes())
+    [file] = [file for file in index["files"] if file["name"] == TARBALL]
+    for blob in file["blobs"]:
+        frames = stored(whole["blobs/sha256/" + blob["digest"].removeprefix("sha256:")])
+        blob.update(offset=len(raw), length=len(frames))
+        raw += frames
+    # The blobs lie behind the tar: it is walked to its end first, where all cases are found.
+    (folder / TARBALL).write_bytes(raw)
+    (folder / "bundle.json").write_text(json.dumps(index))
+    vouch(folder, TARBALL)
+
+
+def test_bytes_after_the_end_are_refused(folder: Path) -> None:
+    path = folder / TARBALL
+    path.write_bytes(path.read_bytes() + stored(b"more"))
+    vouch(folder, TARBALL)
+    with pytest.raises(BundleError, match="goes on after its end"):
+        prove(folder)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda index: index.update(version=2), "version 2 is newer than this airgapbuild reads"),
+        (lambda index: index.update(name=3), "name: Input should be a valid string"),
+        (lambda index: index["files"][0].update(name="../x"), "is no file name of a bundle"),
+        (lambda index: index.update(extra=1), "extra: Extra inputs"),
+        (lambda index: index["files"].pop(), "do not agree"),
+    ],
+)
+def test_an_index_that_says_something_else_is_refused(
+    folder: Path, edit: Callable[[dict[str, object]], None], message: str
+) -> None:
+    index = json.loads((folder / "bundle.json").read_bytes())
+    edit(index)
+    (folder / "bundle.json").write_text(json.dumps(index))
+    vouch(folder, "bundle.json")
+    with pytest.raises(AirgapbuildError, match=message):
+        prove(folder)
+
+
+@pytest.mark.parametrize("line", ["x", "0" * 64 + "  ../x", "0" * 64 + " x", "\xff"])
+def test_a_sums_file_with_another_line_is_refused(folder: Path, line: str) -> None:
+    with (folder / "SHA256SUMS").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(BundleError, match=r"SHA256SUMS:\d+: not a line of sha256sum"):
+        prove(folder)
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="there is no such folder"):
+        open_bundle(tmp_path / "nothing")

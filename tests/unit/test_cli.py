@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from airgapbuild import __version__
+from airgapbuild.lockfile import write_lock
+from airgapbuild.manifest import read_manifest
+from airgapbuild.resolve import resolve
+from tests.support.memory import MemorySource
+from tests.support.program import PROGRAM, airgapbuild, document, environment
+
+COMMANDS = ("init", "lock", "export", "load")
+MANIFEST = """
+version = 1
+name = "b"
+platforms = ["linux/amd64"]
+[images.one]
+ref = "127.0.0.1:{port}/one:1"
+role = "tool"
+"""
+
+
+@pytest.fixture
+def port() -> int:
+    """A port of the loopback where nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture
+def project(tmp_path: Path, port: int) -> Path:
+    (tmp_path / "airgapbuild.toml").write_text(MANIFEST.format(port=port))
+    return tmp_path
+
+
+@pytest.fixture
+def locked(project: Path, port: int) -> Path:
+    source = MemorySource()
+    source.publish(f"127.0.0.1:{port}/one:1", "linux/amd64")
+    lock = resolve(read_manifest(project / "airgapbuild.toml"), source)
+    write_lock(project / "airgapbuild.lock", lock)
+    return project
+
+
+def test_the_version_is_the_packages() -> None:
+    assert airgapbuild("--version").stdout == f"airgapbuild {__version__}\n"
+
+
+def test_help_names_every_command_and_exit_code() -> None:
+    told = airgapbuild("-h").stdout
+    assert airgapbuild("--help").stdout == told
+    for command in COMMANDS:
+        assert re.search(rf"^│ {command} +\w", told, re.MULTILINE)
+    assert "9 builder" in told
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_has_examples_and_the_common_options(command: str) -> None:
+    told = airgapbuild(command, "-h").stdout
+    assert f"  airgapbuild {command}" in told
+    for option in ("--json", "--quiet", "--verbose", "--color"):
+        assert option in told
+
+
+@pytest.mark.parametrize("module", ["docker", "zstandard", "urllib3", "pydantic"])
+def test_help_loads_none_of_the_heavy_libraries(module: str) -> None:
+    code = f"import sys, airgapbuild.cli; sys.exit({module!r} in sys.modules)"
+    subprocess.run([PROGRAM.parent / "python", "-c", code], check=True)
+
+
+def test_it_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [PROGRAM.parent / "python", "-m", "airgapbuild", "--version"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment(),
+    )
+    assert done.stdout == f"airgapbuild {__version__}\n"
+
+
+def test_an_unknown_option_is_a_usage_error() -> None:
+    done = airgapbuild("lock", "--nope")
+    assert done.returncode == 2
+    assert "No such option" in done.stderr
+
+
+def test_init_writes_a_manifest_once(tmp_path: Path) -> None:
+    done = airgapbuild("init", cwd=tmp_path)
+    assert done.stdout == "airgapbuild.toml is written; edit it, then: airgapbuild lock\n"
+    read_manifest(tmp_path / "airgapbuild.toml")
+    again = airgapbuild("init", cwd=tmp_path)
+    assert again.returncode == 2
+    assert again.stderr == (
+        "error: airgapbuild.toml: is there already\n hint: --force replaces it\n"
+    )
+    assert airgapbuild("init", "--force", cwd=tmp_path).returncode == 0
+
+
+def test_init_answers_in_json(tmp_path: Path) -> None:
+    done = airgapbuild("init", "--json", "m.toml", cwd=tmp_path)
+    assert document(done) == {"version": 1, "command": "init", "manifest": "m.toml"}
+
+
+def test_a_problem_of_the_manifest_is_exit_3(project: Path) -> None:
+    path = project / "airgapbuild.toml"
+    path.write_text(path.read_text().replace("role", "rule"))
+    done = airgapbuild("lock", cwd=project)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == (
+        "error: airgapbuild.toml:5: images.one.role: is missing\n"
+        "error: airgapbuild.toml:7: images.one.rule: unknown key, did you mean 'role'?\n"
+    )
+    assert not (project / "airgapbuild.lock").exists()
+
+
+def test_an_error_is_a_document_too(project: Path) -> None:
+    (project / "airgapbuild.toml").write_text("version = ")
+    done = airgapbuild("lock", "--json", cwd=project)
+    assert done.returncode == 3
+    assert document(done) == {
+        "version": 1,
+        "command": "lock",
+        "error": {
+            "kind": "manifest",
+            "exit": 3,
+            "problems": ["airgapbuild.toml:1:11: not TOML: Invalid value"],
+            "hint": None,
+        },
+    }
+
+
+def test_a_registry_that_is_not_there_is_exit_5(project: Path, port: int) -> None:
+    done = airgapbuild("lock", cwd=project)
+    assert done.returncode == 5
+    assert f"127.0.0.1:{port}" in done.stderr
+    assert not (project / "airgapbuild.lock").exists()
+
+
+def test_check_needs_no_network(locked: Path) -> None:
+    done = airgapbuild("lock", "--check", cwd=locked)
+    assert (done.returncode, done.stdout) == (0, "airgapbuild.lock is fresh: 1 images\n")
+
+
+@pytest.mark.parametrize("command", [("lock", "--check"), ("export",)])
+def test_a_stale_lock_is_exit_4(locked: Path, command: tuple[str, ...]) -> None:
+    path = locked / "airgapbuild.toml"
+    path.write_text(path.read_text().replace("one:1", "one:2"))
+    done = airgapbuild(*command, cwd=locked)
+    assert done.returncode == 4
+    assert re.fullmatch(
+        r"error: airgapbuild\.lock: stale: images\.one: ref: '\S+one:1' is locked, "
+        r"'\S+one:2' is wanted\n hint: `airgapbuild lock` brings it up to date\n",
+        done.stderr,
+    )
+    assert not (locked / "bundles").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("lock", "one"), "images are named only with --upgrade"),
+        (("lock", "--upgrade", "two"), "no image is called two; there are: one"),
+        (("lock", "--upgrade", "--check"), "--check changes nothing, --upgrade does"),
+    ],
+)
+def test_options_that_do_not_fit_are_exit_2(
+    locked: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    done = airgapbuild(*arguments, cwd=locked)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_load_of_nothing_is_exit_7(tmp_path: Path) -> None:
+    done = airgapbuild("load", "nothing", cwd=tmp_path)
+    assert done.returncode == 7
+    assert done.stderr == (
+        "error: nothing: there is no such folder\n"
+        " hint: give the folder that `airgapbuild export` wrote\n"
+    )
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_export_ends_at_once_and_leaves_nothing(
+    locked: Path, port: int, number: signal.Signals, code: int
+) -> None:
+    with socket.create_server(("127.0.0.1", port)) as silent:  # accepts, and never answers
+        running = subprocess.Popen(
+            [PROGRAM, "export"], cwd=locked, stderr=subprocess.PIPE, text=True, env=environment()
+        )
+        asked, _ = silent.accept()
+        with asked:
+            asked.recv(1)
+            running.send_signal(number)
+            _, told = running.communicate(timeout=10)
+    assert running.returncode == code
+    assert told == "interrupted; nothing half-written was left\n"
+    assert list((locked / "bundles" / "b").iterdir()) == []
+
+
+def test_colours_are_for_terminals_or_on_request(project: Path) -> None:
+    assert "\x1b[" not in airgapbuild("lock", cwd=project).stderr
+    assert "\x1b[" in airgapbuild("lock", "--color", "always", cwd=project).stderr

@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airgapbuild.bundle.reader import open_bundle
+from airgapbuild.errors import BundleError, IntegrityError, LockError
+from airgapbuild.export import export
+from airgapbuild.lockfile import Lock, LockedImage
+from airgapbuild.manifest import parse_manifest
+from airgapbuild.resolve import resolve
+from tests.support.memory import MemorySource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airgapbuild.oci.content import Descriptor
+    from airgapbuild.oci.reference import Reference
+
+GOLDEN = Path(__file__).parent / "golden"
+TEXT = """
+version = 1
+name = "builders"
+platforms = ["linux/amd64", "linux/arm64"]
+[images.buildkit]
+ref = "moby/buildkit:v0.34.2"
+role = "builder"
+tags = ["moby/buildkit:buildx-stable-1"]
+[images.busybox]
+ref = "busybox:1.37"
+role = "base"
+platforms = ["linux/amd64"]
+[builder]
+name = "airgap"
+image = "buildkit"
+"""
+
+
+@pytest.fixture
+def source() -> MemorySource:
+    source = MemorySource()
+    shared = random.Random(1).randbytes(300_000)
+    source.publish(
+        "moby/buildkit:v0.34.2", "linux/amd64", "linux/arm64", layers=(shared, b"buildkitd")
+    )
+    source.publish("busybox:1.37", "linux/amd64", layers=(shared, b"sh"))
+    return source
+
+
+@pytest.fixture
+def lock(source: MemorySource) -> Lock:
+    return resolve(parse_manifest(TEXT.encode(), "m", folder=Path()), source)
+
+
+@pytest.fixture
+def folder(lock: Lock, source: MemorySource, tmp_path: Path) -> Path:
+    export(lock, source, tmp_path / "b")
+    return tmp_path / "b"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def without(lock: Lock, name: str) -> Lock:
+    images: tuple[LockedImage, ...] = tuple(image for image in lock.image if image.name != name)
+    return lock.model_copy(update={"image": images})
+
+
+def test_a_bundle_is_these_files(folder: Path) -> None:
+    assert sorted(contents(folder)) == [
+        "SHA256SUMS",
+        "airgapbuild.lock",
+        "builder.json",
+        "buildkit_v0.34.2_linux-amd64.oci.tar.zst",
+        "buildkit_v0.34.2_linux-arm64.oci.tar.zst",
+        "buildkitd.toml",
+        "bundle.json",
+        "busybox_1.37_linux-amd64.oci.tar.zst",
+    ]
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
+
+
+def test_coreutils_agree(folder: Path) -> None:
+    done = subprocess.run(
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    assert done.stdout.count(b": OK") == 7
+
+
+def test_the_tar_lists_as_the_golden_file(folder: Path) -> None:
+    plain = subprocess.run(
+        ["zstd", "-dc", folder / "buildkit_v0.34.2_linux-amd64.oci.tar.zst"],
+        check=True,
+        capture_output=True,
+    ).stdout
+    listing = subprocess.run(
+        ["tar", "-tvf", "-", "--numeric-owner", "--utc"],
+        input=plain,
+        check=True,
+        capture_output=True,
+    )
+    assert listing.stdout.decode() == (GOLDEN / "buildkit-amd64.tar.txt").read_text()
+
+
+def test_the_index_lists_every_name_and_the_manifest_the_layers(folder: Path) -> None:
+    path = folder / "buildkit_v0.34.2_linux-amd64.oci.tar.zst"
+    plain = subprocess.run(["zstd", "-dc", path], check=True, capture_output=True).stdout
+    (folder.parent / "t.tar").write_bytes(plain)
+    with tarfile.open(folder.parent / "t.tar") as tar:
+        index = json.load(tar.extractfile("index.json"))  # type: ignore[arg-type]
+        [manifest] = json.load(tar.extractfile("manifest.json"))  # type: ignore[arg-type]
+    assert [entry["annotations"]["io.containerd.image.name"] for entry in index["manifests"]] == [
+        "docker.io/moby/buildkit:v0.34.2",
+        "docker.io/moby/buildkit:buildx-stable-1",
+        "127.0.0.1:1/airgapbuild/moby/buildkit:v0.34.2",
+    ]
+    assert manifest["RepoTags"] == [
+        "moby/buildkit:v0.34.2",
+        "moby/buildkit:buildx-stable-1",
+        "127.0.0.1:1/airgapbuild/moby/buildkit:v0.34.2",
+    ]
+    assert len(manifest["Layers"]) == 2
+
+
+def test_the_same_lock_gives_the_same_bytes(
+    folder: Path, lock: Lock, source: MemorySource, tmp_path: Path
+) -> None:
+    source.chunk = 1000
+    old = os.umask(0o077)
+    try:
+        export(lock, source, tmp_path / "other")
+    finally:
+        os.umask(old)
+    assert contents(tmp_path / "other") == contents(folder)
+    assert {p.stat().st_mode & 0o777 for p in (tmp_path / "other").iterdir()} == {0o644}
+
+
+def test_an_unchanged_bundle_is_left_alone(folder: Path, lock: Lock, source: MemorySource) -> None:
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    source.asked.clear()
+    exported = export(lock, source, folder)
+    assert not exported.changed
+    assert source.asked == []
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_a_blob_that_several_tarballs_hold_is_fetched_once(
+    lock: Lock, source: MemorySource, tmp_path: Path
+) -> None:
+    source.asked.clear()
+    export(lock, source, tmp_path / "b")
+    [shared] = [digest for digest, raw in source.blobs.items() if len(raw) > 100_000]
+    assert [asked.partition("@")[2] for asked in source.asked].count(shared) == 1
+
+
+def test_only_what_changed_is_made_anew(folder: Path, lock: Lock, source: MemorySource) -> None:
+    source.publish("busybox:1.37", "linux/amd64", layers=(b"new",))
+    text = TEXT.encode()
+    moved = resolve(
+        parse_manifest(text, "m", folder=Path()), source, previous=lock, upgrade={"busybox"}
+    )
+    exported = export(moved, source, folder)
+    assert exported.written == ("busybox_1.37_linux-amd64.oci.tar.zst",)
+    open_bundle(folder).check_files()
+
+
+def test_a_damaged_tarball_is_made_anew(folder: Path, lock: Lock, source: MemorySource) -> None:
+    whole = contents(folder)
+    path = folder / "busybox_1.37_linux-amd64.oci.tar.zst"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert export(lock, source, folder).changed
+    assert contents(folder) == whole
+
+
+def test_an_image_that_left_the_lock_leaves_the_bundle(
+    folder: Path, lock: Lock, source: MemorySource
+) -> None:
+    export(without(lock, "busybox"), source, folder)
+    assert "busybox_1.37_linux-amd64.oci.tar.zst" not in contents(folder)
+    open_bundle(folder).check_files()
+
+
+def test_a_folder_with_something_else_in_it_is_not_touched(
+    lock: Lock, source: MemorySource, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(BundleError, match=r"thesis\.tex: is not a file of a bundle"):
+        export(lock, source, tmp_path)
+    assert list(contents(tmp_path)) == ["thesis.tex"]
+
+
+class Broken(MemorySource):
+    """Delivers a wrong last byte for the largest blob."""
+
+    def blob(self, reference: Reference, descriptor: Descriptor) -> Iterator[bytes]:
+        if descriptor.size == max(map(len, self.blobs.values())):
+            yield b"x" * 100
+            raise IntegrityError(f"{descriptor.digest}: wrong")
+        yield from super().blob(reference, descriptor)
+
+
+def test_a_failed_export_leaves_the_old_bundle_as_it_was(
+    folder: Path, lock: Lock, source: MemorySource
+) -> None:
+    whole = contents(folder)
+    source.publish(
+        "moby/buildkit:v0.34.2",
+        "linux/amd64",
+        "linux/arm64",
+        layers=(random.Random(2).randbytes(900_000),),
+    )
+    moved = resolve(
+        parse_manifest(TEXT.encode(), "m", folder=Path()),
+        source,
+        previous=lock,
+        upgrade={"buildkit"},
+    )
+    with pytest.raises(IntegrityError):
+        export(moved, Broken(source.manifests, source.blobs), folder)
+    assert contents(folder) == whole
+
+
+def test_a_failed_first_export_leaves_an_empty_folder(
+    lock: Lock, source: MemorySource, tmp_path: Path
+) -> None:
+    with pytest.raises(IntegrityError):
+        export(lock, Broken(source.manifests, source.blobs), tmp_path / "b")
+    assert contents(tmp_path / "b") == {}
+
+
+def test_parts_that_a_killed_run_left_are_removed(
+    folder: Path, lock: Lock, source: MemorySource
+) -> None:
+    (folder / ".busybox_1.37_linux-amd64.oci.tar.zst.part").write_bytes(b"half")
+    export(lock, source, folder)
+    open_bundle(folder).check_files()
+
+
+def test_two_exports_do_not_share_a_folder(folder: Path, lock: Lock, source: MemorySource) -> None:
+    import fcntl  # noqa: PLC0415
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(BundleError, match="another export is at work here"):
+            export(lock, source, folder)
+    finally:
+        os.close(handle)
+
+
+def test_a_file_in_the_folders_place_is_told(
+    lock: Lock, source: MemorySource, tmp_path: Path
+) -> None:
+    (tmp_path / "b").write_text("")
+    with pytest.raises(BundleError, match="is not a folder"):
+        export(lock, source, tmp_path / "b")
+
+
+def test_a_lock_that_contradicts_the_content_is_an_error(
+    lock: Lock, source: MemorySource, tmp_path: Path
+) -> None:
+    image = lock.image[0]
+    platform = image.platform[0].model_copy(update={"config": "sha256:" + "0" * 64})
+    edited = image.model_copy(update={"platform": (platform, *image.platform[1:])}).seal()
+    wrong = lock.model_copy(update={"image": (edited, *lock.image[1:])})
+    with pytest.raises(LockError, match=r"images\.buildkit: linux/amd64: the lock says"):
+        export(wrong, source, tmp_path / "b")

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airgapbuild.bundle.frames import FRAME, decoded, stored_length, stored_pieces
+from airgapbuild.errors import BundleError
+
+SIZES = st.one_of(
+    st.integers(0, 300_000),
+    st.sampled_from([1, 131_072, 131_073, FRAME - 1, FRAME, FRAME + 1, 2 * FRAME + 131_072]),
+)
+
+
+def store(content: bytes, cuts: list[int]) -> bytes:
+    """The frames of some content, written in chunks that end at `cuts`, last chunk first."""
+    file = bytearray(stored_length(len(content)))
+    ends = sorted({cut for cut in cuts if 0 < cut < len(content)} | {len(content)})
+    for start, end in reversed(list(zip([0, *ends], ends, strict=False))):
+        offset, pieces = stored_pieces(len(content), start, content[start:end])
+        for piece in pieces:
+            file[offset : offset + len(piece)] = piece
+            offset += len(piece)
+    return bytes(file)
+
+
+@settings(max_examples=25, deadline=None)
+@given(SIZES, st.lists(st.integers(1, 2 * FRAME), max_size=5))
+def test_any_zstd_reader_gives_the_content_back_however_it_was_cut(
+    size: int, cuts: list[int]
+) -> None:
+    content = (bytes(range(251)) * (size // 251 + 1))[:size]
+    stored = store(content, cuts)
+    with zstandard.ZstdDecompressor().stream_reader(
+        io.BytesIO(stored), read_across_frames=True
+    ) as reader:
+        assert reader.read() == content
+    assert b"".join(decoded(io.BytesIO(stored), len(stored), "file")) == content
+
+
+def test_the_frames_do_not_depend_on_the_chunks() -> None:
+    content = bytes(FRAME + 5)
+    assert store(content, []) == store(content, [1, 131_072, FRAME, FRAME + 1])
+
+
+def test_storing_costs_less_than_a_permille() -> None:
+    assert stored_length(1 << 30) < (1 << 30) * 1.0001
+
+
+def test_only_the_next_length_bytes_are_decoded() -> None:
+    first, second = store(b"first", []), store(b"second", [])
+    file = io.BytesIO(first + second)
+    assert b"".join(decoded(file, len(first), "file")) == b"first"
+    assert b"".join(decoded(file, len(second), "file")) == b"second"
+
+
+def test_what_is_not_zstd_is_refused_by_name() -> None:
+    with pytest.raises(BundleError, match=r"^x\.zst: not zstd"):
+        list(decoded(io.BytesIO(b"no zstd at all"), 14, "x.zst"))

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airgapbuild.errors import LockError
+from airgapbuild.lockfile import (
+    Lock,
+    parse_lock,
+    read_lock,
+    render_lock,
+    require_fresh,
+    stale_reasons,
+    write_lock,
+)
+from airgapbuild.manifest import Manifest, parse_manifest
+from airgapbuild.resolve import resolve
+from tests.support.memory import MemorySource
+
+GOLDEN = Path(__file__).parent / "golden" / "airgapbuild.lock"
+TEXT = """
+version = 1
+name = "builders"
+platforms = ["linux/amd64", "linux/arm64"]
+
+[images.buildkit]
+ref = "moby/buildkit:v0.34.2"
+role = "builder"
+tags = ["moby/buildkit:buildx-stable-1"]
+
+[images.busybox]
+ref = "busybox:1.37"
+role = "base"
+platforms = ["linux/amd64"]
+
+[builder]
+name = "airgap"
+image = "buildkit"
+sealed = true
+driver-opts = { network = "host" }
+
+[buildkitd.worker.oci]
+max-parallelism = 4
+"""
+
+
+def manifest(text: str = TEXT) -> Manifest:
+    return parse_manifest(text.encode(), "airgapbuild.toml", folder=Path())
+
+
+@pytest.fixture
+def source() -> MemorySource:
+    source = MemorySource()
+    source.publish("moby/buildkit:v0.34.2", "linux/amd64", "linux/arm64")
+    source.publish("busybox:1.37", "linux/amd64", "linux/arm64", "linux/arm/v7")
+    return source
+
+
+@pytest.fixture
+def lock(source: MemorySource) -> Lock:
+    return resolve(manifest(), source)
+
+
+def test_the_lock_reads_as_the_golden_file(lock: Lock) -> None:
+    assert render_lock(lock).decode() == GOLDEN.read_text()
+
+
+def test_a_lock_is_read_as_it_was_written(lock: Lock, tmp_path: Path) -> None:
+    path = tmp_path / "airgapbuild.lock"
+    assert write_lock(path, lock)
+    assert read_lock(path) == lock
+    assert not write_lock(path, lock)
+
+
+def test_the_builder_image_has_its_local_name_last(lock: Lock) -> None:
+    image = lock.builder_image
+    assert image is not None
+    assert [name.familiar for name in image.names] == [
+        "moby/buildkit:v0.34.2",
+        "moby/buildkit:buildx-stable-1",
+        "127.0.0.1:1/airgapbuild/moby/buildkit:v0.34.2",
+    ]
+
+
+def test_comments_order_and_spelling_do_not_make_a_lock_stale(lock: Lock) -> None:
+    other = (
+        TEXT.replace('"linux/amd64", "linux/arm64"', '"linux/aarch64", "linux/x86_64"')
+        .replace('ref = "busybox:1.37"', '# why\nref = "docker.io/library/busybox:1.37"')
+        .replace("moby/buildkit:buildx", "docker.io/moby/buildkit:buildx")
+    )
+    assert stale_reasons(manifest(other), lock) == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (
+            'ref = "moby/buildkit:v0.34.2"',
+            'ref = "moby/buildkit:v0.35.0"',
+            "images.buildkit: ref: 'moby/buildkit:v0.34.2' is locked, "
+            "'moby/buildkit:v0.35.0' is wanted",
+        ),
+        (
+            'platforms = ["linux/amd64"]',
+            'platforms = ["linux/arm64"]',
+            "images.busybox: platforms: 'linux/amd64' is locked, 'linux/arm64' is wanted",
+        ),
+        (
+            'role = "base"',
+            'role = "tool"',
+            "images.busybox: role: 'base' is locked, 'tool' is wanted",
+        ),
+        (
+            'tags = ["moby/buildkit:buildx-stable-1"]',
+            "tags = []",
+            "images.buildkit: tags: 'moby/buildkit:buildx-stable-1' is locked, '' is wanted",
+        ),
+        ("[images.busybox]", "[images.box]", "images.box: is not locked"),
+        ("sealed = true", "sealed = false", "builder: has changed"),
+        ("max-parallelism = 4", "max-parallelism = 5", "buildkitd: has changed"),
+        ('name = "builders"', 'name = "b"', "name: 'builders' is locked, 'b' is wanted"),
+    ],
+)
+def test_a_stale_lock_says_which_image_and_why(old: str, new: str, reason: str, lock: Lock) -> None:
+    assert old in TEXT
+    wanted = manifest(TEXT.replace(old, new, 1))
+    assert stale_reasons(wanted, lock)[0] == reason
+    with pytest.raises(LockError) as caught:
+        require_fresh(wanted, lock, Path("airgapbuild.lock"))
+    assert caught.value.lines[0] == f"airgapbuild.lock: stale: {reason}"
+    assert caught.value.hint == "`airgapbuild lock` brings it up to date"
+
+
+def test_an_image_that_left_the_manifest_makes_the_lock_stale(lock: Lock) -> None:
+    wanted = manifest(TEXT.replace("[images.busybox]", "[images.box]"))
+    assert "images.busybox: is locked, but no longer in the manifest" in stale_reasons(wanted, lock)
+
+
+def test_an_edited_digest_is_seen(lock: Lock) -> None:
+    raw = render_lock(lock).decode()
+    digest = lock.image[0].platform[0].config
+    edited = raw.replace(digest, "sha256:" + "0" * 64)
+    with pytest.raises(LockError, match=r"^airgapbuild\.lock:\d+: image\.0: buildkit was edited"):
+        parse_lock(edited.encode(), "airgapbuild.lock")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("version = 1", "version = 2", "airgapbuild.lock:3: version: 2 is newer than this"),
+        ("sha256:", "sha255:", "is not a digest"),
+        ('role = "builder"', 'role = "chef"', "image.0.role: must be"),
+        ("version = 1", "version = ", "not TOML"),
+        ("version = 1", "version = 1\nextra = 2", "airgapbuild.lock:4: extra: unknown key"),
+    ],
+)
+def test_what_is_no_lock_says_where(old: str, new: str, message: str, lock: Lock) -> None:
+    raw = render_lock(lock).decode().replace(old, new, 1)
+    with pytest.raises(LockError) as caught:
+        parse_lock(raw.encode(), "airgapbuild.lock")
+    assert message in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_missing_lock_says_what_writes_it(tmp_path: Path) -> None:
+    with pytest.raises(LockError, match="there is no such file") as caught:
+        read_lock(tmp_path / "airgapbuild.lock")
+    assert caught.value.hint == "`airgapbuild lock` writes it from airgapbuild.toml"
+
+
+@given(
+    st.binary(max_size=80) | st.text(max_size=80).map(lambda text: text.encode("utf-8", "replace"))
+)
+def test_any_bytes_are_a_lock_error(raw: bytes) -> None:
+    with pytest.raises(LockError):
+        parse_lock(raw, "airgapbuild.lock")

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airgapbuild.cli.init import TEMPLATE
+from airgapbuild.errors import ManifestError
+from airgapbuild.manifest import Manifest, parse_manifest, read_manifest
+
+HEAD = """version = 1
+name = "builders"
+platforms = ["linux/amd64", "linux/arm64"]
+"""
+IMAGE = """
+[images.buildkit]
+ref = "moby/buildkit:v0.34.2"
+role = "builder"
+"""
+
+
+def parse(text: str, folder: Path = Path()) -> Manifest:
+    return parse_manifest(text.encode(), "airgapbuild.toml", folder=folder)
+
+
+def problems(text: str) -> tuple[str, ...]:
+    with pytest.raises(ManifestError) as caught:
+        parse(text)
+    return caught.value.lines
+
+
+def test_the_template_of_init_is_a_manifest() -> None:
+    manifest = parse(TEMPLATE)
+    assert manifest.builder is not None
+    assert manifest.builder.sealed
+
+
+def test_the_template_holds_with_every_example_in_it() -> None:
+    lines = [
+        line.removeprefix("# ")
+        if line.startswith(("# [", "# ref", "# role", "# mirrors"))
+        else line
+        for line in TEMPLATE.splitlines()
+    ]
+    manifest = parse("\n".join(lines))
+    assert manifest.registries["docker.io"].mirrors == ("registry.corp.example/dockerhub",)
+    assert set(manifest.images) == {"buildkit", "busybox"}
+
+
+def test_an_image_has_the_manifests_platforms_unless_it_names_its_own() -> None:
+    manifest = parse(
+        HEAD + IMAGE + '\n[images.b]\nref = "b"\nrole = "tool"\nplatforms = ["linux/arm"]'
+    )
+    names = {
+        name: [str(platform) for platform in manifest.platforms_of(entry)]
+        for name, entry in manifest.images.items()
+    }
+    assert names == {"buildkit": ["linux/amd64", "linux/arm64"], "b": ["linux/arm/v7"]}
+
+
+def test_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
+    (tmp_path / "corp.pem").write_text("x")
+    text = HEAD + IMAGE + '\n[registries."r.example"]\nca = "corp.pem"'
+    assert parse(text, tmp_path).registries["r.example"].ca == tmp_path / "corp.pem"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            HEAD.replace("version = 1", "version = 2") + IMAGE,
+            "airgapbuild.toml:1: version: must be 1, not 2",
+        ),
+        (
+            HEAD + IMAGE.replace("role", "rolle"),
+            "airgapbuild.toml:7: images.buildkit.rolle: unknown key, did you mean 'role'?",
+        ),
+        (
+            HEAD + IMAGE.replace('"builder"', '"bilder"'),
+            "airgapbuild.toml:7: images.buildkit.role: must be 'builder', 'binfmt', 'frontend', "
+            "'base' or 'tool', not 'bilder'",
+        ),
+        (
+            HEAD + IMAGE.replace("v0.34.2", "v 0"),
+            "airgapbuild.toml:6: images.buildkit.ref: 'moby/buildkit:v 0' is not a reference: "
+            "'v 0' is no tag",
+        ),
+        (
+            HEAD + IMAGE + "tags = 3",
+            "airgapbuild.toml:8: images.buildkit.tags: must be a valid tuple, not 3",
+        ),
+        (
+            HEAD + IMAGE + f'tags = ["x@sha256:{"0" * 64}"]',
+            f"airgapbuild.toml:8: images.buildkit.tags.0: 'x@sha256:{'0' * 64}' must be "
+            "repository:tag, without a digest",
+        ),
+        (
+            HEAD + IMAGE + "\n[builder]\nname = 'b'\nimage = 'kit'",
+            "airgapbuild.toml:11: builder.image: there is no [images.kit]; declared: buildkit",
+        ),
+        (
+            HEAD + IMAGE.replace('"builder"', '"tool"') + "\n[builder]\nname='b'\nimage='buildkit'",
+            'airgapbuild.toml:11: builder.image: [images.buildkit] must have role = "builder", '
+            "not 'tool'",
+        ),
+        (
+            HEAD + IMAGE + "\n[builder]\nname = 'default'\nimage = 'buildkit'",
+            "airgapbuild.toml:10: builder.name: 'default' is no builder name: a letter, then "
+            "letters, digits, '.', '-' or '_', and not 'default'",
+        ),
+        (
+            HEAD + IMAGE + '[images.b]\nref = "docker.io/moby/buildkit:v0.34.2"\nrole = "tool"',
+            "airgapbuild.toml:9: images.b.ref: 'docker.io/moby/buildkit:v0.34.2' is also a name "
+            "of [images.buildkit]",
+        ),
+        (HEAD, "airgapbuild.toml: images: is missing"),
+        (HEAD + "[images]", "airgapbuild.toml:4: images: must not be empty"),
+        (
+            HEAD.replace('"linux/arm64"', '"linux"') + IMAGE,
+            "airgapbuild.toml:3: platforms.1: 'linux' is not a platform: write os/architecture, "
+            "such as linux/amd64",
+        ),
+        (
+            HEAD + IMAGE + '[registries."docker.io"]\nmirrors = ["https://m.example"]',
+            "airgapbuild.toml:9: registries.\"docker.io\".mirrors.0: 'https://m.example' must be "
+            "host[:port][/path] without a scheme; plain http is `http = true` in the mirror's own "
+            "registry table",
+        ),
+        (
+            HEAD + IMAGE + '[registries."docker.io"]\nhttp = "yes"',
+            "airgapbuild.toml:9: registries.\"docker.io\".http: must be a valid boolean, not 'yes'",
+        ),
+        (
+            HEAD + IMAGE + "[buildkitd.worker.oci]\nmax-paralelism = 3",
+            "airgapbuild.toml:9: buildkitd.worker.oci.max-paralelism: unknown key, did you mean "
+            "'max-parallelism'?",
+        ),
+        ("version = ", "airgapbuild.toml:1:11: not TOML: Invalid value"),
+        ('version = 1\nname = "x', "airgapbuild.toml:2:10: not TOML: Unterminated string"),
+        ("a = 1\na = 2", "airgapbuild.toml:2:6: not TOML: Cannot overwrite a value"),
+    ],
+)
+def test_a_problem_has_file_line_and_key(text: str, line: str) -> None:
+    assert line in problems(text)
+
+
+def test_all_problems_come_at_once_in_the_order_of_the_file() -> None:
+    text = (
+        HEAD.replace("version = 1", "version = 1\nextra = 2")
+        + IMAGE.replace("v0.34.2", "!")
+        + "\n[builder]\nname = 3\nimage = 'kit'"
+    )
+    lines = [problem.split(": ")[0] for problem in problems(text)]
+    assert lines == [f"airgapbuild.toml:{number}" for number in (2, 7, 11, 12)]
+
+
+def test_bytes_that_are_not_utf8_have_a_line() -> None:
+    with pytest.raises(ManifestError, match=r"^airgapbuild\.toml:2: not UTF-8$"):
+        parse_manifest(b"version = 1\n\xff", "airgapbuild.toml", folder=Path())
+
+
+def test_a_missing_manifest_says_how_to_begin(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="there is no such file") as caught:
+        read_manifest(tmp_path / "airgapbuild.toml")
+    assert caught.value.hint == "`airgapbuild init` writes one to start from"
+
+
+VALUE: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.text(max_size=60) | st.binary(max_size=60))
+def test_any_bytes_are_a_manifest_or_a_manifest_error(raw: str | bytes) -> None:
+    data = raw if isinstance(raw, bytes) else raw.encode("utf-8", "surrogatepass")
+    with pytest.raises(ManifestError):
+        parse_manifest(data, "airgapbuild.toml", folder=Path())
+
+
+@given(
+    st.dictionaries(st.sampled_from(["version", "name", "images", "builder", "buildkitd"]), VALUE)
+)
+def test_any_values_are_a_manifest_error_with_places(values: dict[str, Any]) -> None:
+    import tomli_w  # noqa: PLC0415
+
+    try:
+        text = tomli_w.dumps(values)
+    except TypeError:  # TOML has no null
+        return
+    for line in problems(text):
+        assert line.startswith("airgapbuild.toml")
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "bundles").glob("*.toml")))
+def test_the_examples_are_manifests(path: Path) -> None:
+    assert read_manifest(path).name == path.stem
+
+
+def test_the_readmes_manifest_is_one(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    [text] = [block.split("```")[0] for block in readme.split("```toml\n")[1:]]
+    (tmp_path / "certs").mkdir()
+    (tmp_path / "certs" / "corp.pem").write_text("")
+    manifest = parse(text, tmp_path)
+    assert set(manifest.images) == {"buildkit", "python"}

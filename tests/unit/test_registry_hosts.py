@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from airgapbuild.manifest import RegistrySettings
+from airgapbuild.oci.reference import parse_reference
+from airgapbuild.registry.hosts import hosts_for, is_loopback
+from airgapbuild.registry.origin import Origin, origin_of
+from airgapbuild.registry.proxies import proxy_for
+
+SOME_FILE = Path(__file__)
+PYTHON = parse_reference("python:3.13-slim")
+
+
+def test_docker_hub_is_asked_at_its_own_address() -> None:
+    (host,) = hosts_for(PYTHON, {})
+    assert (host.name, host.base, host.path_of(PYTHON)) == (
+        "docker.io",
+        "https://registry-1.docker.io/v2",
+        "library/python",
+    )
+    assert host.shown(PYTHON) == "python:3.13-slim"
+
+
+def test_mirrors_come_first_each_with_its_own_settings() -> None:
+    settings = {
+        "docker.io": RegistrySettings(
+            mirrors=("mirror.corp/dockerhub", "[::1]:5000"), ca=SOME_FILE, insecure=True
+        ),
+        "mirror.corp": RegistrySettings(http=True),
+    }
+    mirror, local, hub = hosts_for(PYTHON, settings)
+    assert (mirror.base, mirror.path_of(PYTHON)) == (
+        "http://mirror.corp/v2",
+        "dockerhub/library/python",
+    )
+    assert mirror.settings == RegistrySettings(http=True)
+    assert mirror.shown(PYTHON) == "mirror.corp/dockerhub/library/python:3.13-slim"
+    assert (local.base, local.settings) == ("http://[::1]:5000/v2", RegistrySettings())
+    assert (hub.name, hub.settings) == ("docker.io", settings["docker.io"])
+
+
+def test_upstream_false_leaves_the_mirrors_only() -> None:
+    settings = {"docker.io": RegistrySettings(mirrors=("a.test", "b.test"), upstream=False)}
+    assert [host.name for host in hosts_for(PYTHON, settings)] == ["a.test", "b.test"]
+    assert hosts_for(PYTHON, {"docker.io": RegistrySettings(upstream=False)}) == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "scheme"),
+    [
+        (RegistrySettings(), "http"),
+        (RegistrySettings(ca=SOME_FILE), "https"),
+        (RegistrySettings(cert=SOME_FILE), "https"),
+        (RegistrySettings(insecure=True), "https"),
+        (RegistrySettings(insecure=True, http=True), "http"),
+    ],
+)
+def test_loopback_is_plain_http_unless_its_settings_speak_of_tls(
+    settings: RegistrySettings, scheme: str
+) -> None:
+    reference = parse_reference("localhost:5000/a:b")
+    (host,) = hosts_for(reference, {"localhost:5000": settings})
+    assert host.base == f"{scheme}://localhost:5000/v2"
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("localhost", True),
+        ("LOCALHOST:5000", True),
+        ("127.0.0.1", True),
+        ("127.9.9.9:1", True),
+        ("[::1]:5000", True),
+        ("[::1]", True),
+        ("localhost.example.com", False),
+        ("127.0.0.1.example.com:80", False),
+        ("10.0.0.1:5000", False),
+        ("[fe80::1]:5000", False),
+        ("registry", False),
+    ],
+)
+def test_loopback_is_known_by_its_name(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://Registry.Example/x?y", Origin("https", "registry.example", 443)),
+        ("http://a:443/", Origin("http", "a", 443)),
+        ("https://user:secret@a:8443", Origin("https", "a", 8443)),
+        ("https://good.test\\@evil.test/", Origin("https", "good.test", 443)),
+        ("ftp://a/", None),
+        ("/token", None),
+        ("https://", None),
+        ("https://a:99999/", None),
+        ("http://a\x1b[31m/", None),
+        ("http://[::1]:5000/", Origin("http", "[::1]", 5000)),
+        ("", None),
+    ],
+)
+def test_origin_is_scheme_host_and_port(url: str, origin: Origin | None) -> None:
+    assert origin_of(url) == origin
+
+
+PROXY = {"HTTPS_PROXY": "proxy.corp:3128", "http_proxy": "http://plain.corp:3128"}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "environ", "proxy"),
+    [
+        ("https", "quay.io", {}, None),
+        ("https", "quay.io", PROXY, "http://proxy.corp:3128"),
+        ("http", "quay.io", PROXY, "http://plain.corp:3128"),
+        ("https", "localhost", PROXY, None),
+        ("https", "127.0.0.1", PROXY, None),
+        ("https", "a.corp", {**PROXY, "NO_PROXY": "x, .corp"}, None),
+        ("https", "a.corp", {**PROXY, "no_proxy": "*.corp"}, None),
+        ("https", "corp", {**PROXY, "NO_PROXY": "corp"}, None),
+        ("https", "megacorp", {**PROXY, "NO_PROXY": "corp"}, "http://proxy.corp:3128"),
+        ("https", "a.corp", {**PROXY, "NO_PROXY": "a.corp:5000"}, "http://proxy.corp:3128"),
+        ("https", "a.corp", {**PROXY, "NO_PROXY": "a.corp:443"}, None),
+        ("https", "a.corp", {**PROXY, "NO_PROXY": "*"}, None),
+        ("https", "a.corp", {**PROXY, "NO_PROXY": ",."}, "http://proxy.corp:3128"),
+    ],
+)
+def test_proxy_is_found_by_the_usual_variables(
+    scheme: str, host: str, environ: dict[str, str], proxy: str | None
+) -> None:
+    assert proxy_for(scheme, host, 443, environ) == proxy
