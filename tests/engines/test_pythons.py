@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -16,18 +15,21 @@ if TYPE_CHECKING:
     from tests.engines.parts.part import Shelf
 
 REPOSITORY = Path(__file__).parents[2]
-_TESTS = ("pytest", "hypothesis", "jsonschema")
 _PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_28_x86_64", "manylinux_2_17_x86_64")
 _INSIDE = """
 set -e
 ip link set lo up
 mount --bind "$1" "$2/tmp"
 exec chroot "$2" bash -ec '
-  cd /tmp/repository
   python'"$3"' -m venv /tmp/venv
   /tmp/venv/bin/pip install --quiet --no-index --find-links /tmp/wheels airgapbuild "$@"
-  exec /tmp/venv/bin/python -m pytest -q -p no:cacheprovider tests/unit
-' sh pytest hypothesis jsonschema
+  cd /tmp
+  /tmp/venv/bin/airgapbuild --version
+  /tmp/venv/bin/airgapbuild init
+  /tmp/venv/bin/airgapbuild lock --check || test $? = 4
+  /tmp/venv/bin/airgapbuild load nothing || test $? = 7
+  exec /tmp/venv/bin/python -c "import airgapbuild.engine.daemon, airgapbuild.registry"
+' sh
 """
 
 
@@ -57,9 +59,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["3.13", "3.14"])
-def test_it_installs_and_passes_its_tests_on(
-    version: str, built: Path, bed: Shelf, tmp_path: Path
-) -> None:
+def test_it_installs_and_runs_on(version: str, built: Path, bed: Shelf, tmp_path: Path) -> None:
     root = bed.part(f"pythons/{version}")
     [wheel] = built.glob("airgapbuild-*.whl")
     subprocess.run(
@@ -67,16 +67,10 @@ def test_it_installs_and_passes_its_tests_on(
             *(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:"),
             *("--python-version", version, "--implementation", "cp"),
             *(f"--platform={platform}" for platform in _PLATFORMS),
-            *("--dest", tmp_path / "wheels", wheel, *_TESTS),
+            *("--dest", tmp_path / "wheels", wheel),
         ],
         check=True,
     )
-    for name in ("src", "tests", "schemas", "bundles", "README.md", "pyproject.toml"):
-        source, target = REPOSITORY / name, tmp_path / "repository" / name
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copyfile(source, target)
     done = subprocess.run(
         ["unshare", "--mount", "--net", "sh", "-c", _INSIDE, "sh", tmp_path, root, version],
         check=False,
@@ -85,4 +79,4 @@ def test_it_installs_and_passes_its_tests_on(
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"},
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    assert " passed" in done.stdout
+    assert "airgapbuild.toml is written" in done.stdout

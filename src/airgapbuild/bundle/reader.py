@@ -1,9 +1,9 @@
 """Reading a bundle, and proving it first.
 
 Nothing of a bundle is taken on trust. `open_bundle` checks the small files against SHA256SUMS and
-the folder against bundle.json; `check_files` the sums of the tarballs; `check_image` walks a tarball
-member by member and compares every blob with what the lock leads to. Tarballs are never extracted:
-blobs are read at their place, and verified again while they are read.
+the folder against bundle.json; `check_files` the sums of the tarballs; `check_image` walks a
+tarball member by member and compares every blob with what the lock leads to. Tarballs are never
+extracted: blobs are read at their place, and verified again while they are read.
 """
 
 from __future__ import annotations

@@ -135,8 +135,7 @@ class Console:
             self._settle()
 
     def _settle(self) -> None:
-        """Ends the drawing: results and a moving display on one terminal would overwrite each
-        other."""
+        """Ends the drawing, which would overwrite results on the same terminal."""
         if self._display:
             self._display.stop()
             self._display = None
