@@ -73,7 +73,7 @@ class Document:
         Raises:
             ValidationError: it does not fit; `problems_of` gives the lines for people.
         """
-        return model.model_validate(self.values, context=context)
+        return model.model_validate(self.values, context=context, by_alias=True, by_name=False)
 
     def problems_of(self, error: ValidationError, model: type[BaseModel]) -> list[tuple[int, str]]:
         """One problem for each thing that validation found."""

@@ -130,6 +130,10 @@ def test_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
             "registry table",
         ),
         (
+            HEAD + IMAGE + "[builder]\nname='b'\nimage='buildkit'\ndriver_opts={}",
+            "airgapbuild.toml:11: builder.driver_opts: unknown key, did you mean 'driver-opts'?",
+        ),
+        (
             HEAD + IMAGE + '[registries."docker.io"]\nhttp = "yes"',
             "airgapbuild.toml:9: registries.\"docker.io\".http: must be a valid boolean, not 'yes'",
         ),

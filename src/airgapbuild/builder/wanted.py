@@ -30,9 +30,8 @@ def wanted_instance(lock: Lock, endpoint: str = "default") -> Instance | None:
     image = lock.builder_image
     if lock.builder is None or image is None:
         return None
-    options = {**lock.builder.driver_opts, "image": str(image.builder_name)}
-    if lock.builder.sealed:
-        options |= sealing(lock.buildkitd)
+    sealed = sealing(lock.buildkitd) if lock.builder.sealed else {}
+    options = {**sealed, **lock.builder.driver_opts, "image": str(image.builder_name)}
     return _marked(
         Instance(
             name=lock.builder.name,
