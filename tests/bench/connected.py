@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from tests.bench.stage import BOTH, BUILDKIT, Stage, without
 from tests.support.program import PROGRAM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.engines.registry import Registry
@@ -24,18 +25,20 @@ def _lock(stage: Stage) -> Iterator[list[Tool]]:
     registry = stage.registry
     folder = stage.project("lock", registry, stage.refs, BOTH)
     ours = stage.command(PROGRAM, "lock", "-q", cwd=folder)
-    refs = [f"{registry.address}/{ref}" for ref in stage.refs]
-    crane, regctl = ["set -e"], ["set -e"]
-    for ref in refs:
+    to = f"--host reg={registry.address},tls=disabled"
+    crane, regctl = [], []
+    for ref in (f"{registry.address}/{ref}" for ref in stage.refs):
         crane += [f"crane manifest {ref}"]
         crane += [f"crane config --platform {platform} {ref}" for platform in BOTH]
-        to = f"--host reg={registry.address},tls=disabled"
         regctl += [f"regctl manifest get {to} {ref}"]
         regctl += [f"regctl image config {to} --platform {platform} {ref}" for platform in BOTH]
+    scripts = {
+        name: stage.command("sh", "-ec", "\n".join(lines))
+        for name, lines in {"crane": crane, "regctl": regctl}.items()
+    }
     yield [
-        Tool(OURS, lambda: without(ours, folder / "airgapbuild.lock")),
-        Tool("crane", lambda: nullcontext(stage.command("sh", "-c", "\n".join(crane)))),
-        Tool("regctl", lambda: nullcontext(stage.command("sh", "-c", "\n".join(regctl)))),
+        Tool(OURS, partial(without, ours, folder / "airgapbuild.lock")),
+        *(Tool(name, partial(without, script)) for name, script in scripts.items()),
     ]
 
 
@@ -73,6 +76,9 @@ def _exporting(
     ]
 
 
+_Exporting = Callable[..., AbstractContextManager[list[Tool]]]
+
+
 @contextmanager
 def _big(stage: Stage, name: str, *, cold: bool) -> Iterator[list[Tool]]:
     ref = f"{REPOSITORY}:{TAG}"
@@ -84,9 +90,9 @@ def _buildkit(stage: Stage, name: str, *, cold: bool) -> Iterator[list[Tool]]:
     yield _exporting(stage, name, stage.registry, BUILDKIT, BOTH, cold=cold)
 
 
-def _export_row(name: str, what: str, tools: Callable[..., object], *, cold: bool) -> Row:
+def _export_row(name: str, what: str, tools: _Exporting, *, cold: bool) -> Row:
     how = "into an empty folder" if cold else "again, over what the same tool has left"
-    return Row(name, f"{what}, {how}", partial(tools, name=name, cold=cold))  # type: ignore[arg-type]
+    return Row(name, f"{what}, {how}", partial(tools, name=name, cold=cold))
 
 
 _IMAGE = "an image of 1 GB in 12 layers"

@@ -2,9 +2,10 @@
 
     python -IS launcher.py RESULT PROGRAM [ARGUMENT ...]
 
-RESULT gets four numbers: seconds of wall time, seconds of CPU time, bytes of peak memory, exit code. This is a
-small process of its own because Linux counts what the parent of a program had before its `exec` as
-the program's own peak: below some 10 MB nothing can be measured, and a test runner has more.
+RESULT gets four numbers: seconds of wall time, seconds of CPU time, bytes of peak memory, and the
+exit code. This is a process of its own, and a small one, because Linux counts what the parent of a
+program had before the program's `exec` as the program's own peak: nothing below the 10 MB of this
+one can be measured.
 
 The peak is the larger of what the kernel notes for the largest single process (exact), and of what
 all processes of the tree had together whenever we looked, some times a second.

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
-
-from tests.bench import launcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 OURS = "airgapbuild"
+_LAUNCHER = Path(__file__).with_name("launcher.py")
 
 Ready = Callable[[], AbstractContextManager["Command"]]
 """Sets up one run and gives its command; what it does before and after is not timed."""
@@ -119,20 +119,33 @@ def measured(tool: Tool, scratch: Path) -> Usage:
     with tool.ready() as command:
         os.sync()
         log, result = scratch / "log", scratch / "result"
-        argv = (sys.executable, "-IS", launcher.__file__, result, *command.argv)
-        with log.open("wb") as output:
-            subprocess.run(
-                argv,
-                check=True,
-                env=dict(command.env),
-                cwd=command.cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        _run(replace(command, argv=(sys.executable, "-IS", _LAUNCHER, result, *command.argv)), log)
         wall, cpu, peak, code = result.read_text().split()
         if int(code):
             last = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
             words = " ".join(map(str, command.argv))
             raise BenchError(f"{tool.name}: exit {code}: {words}\n{last}")
         return Usage(float(wall), float(cpu), int(peak))
+
+
+def _run(command: Command, log: Path) -> None:
+    """Run to the end, with the output in a file; where we are stopped, all of it is."""
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            command.argv,
+            env=dict(command.env),
+            cwd=command.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as running,
+    ):
+        try:
+            code = running.wait()
+        except BaseException:
+            os.killpg(running.pid, signal.SIGKILL)
+            raise
+    if code:
+        raise BenchError(log.read_text(errors="replace"))
