@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from airgapbuild.oci.reference import Reference
     from airgapbuild.oci.source import Source
 
-_WORKERS: Final = 8
+_WORKERS: Final = 4
 
 
 @dataclass(frozen=True)
@@ -178,9 +178,12 @@ def _make(
         jobs = _jobs(zip(pins, tarballs, strict=True))
         size = sum(job.section.size for job in jobs)
         task = progress.task("fetch", size)
-        running = [pool.submit(_fetch, job, source, task, stop) for job in jobs]
-        for done in wait(running, return_when=FIRST_EXCEPTION).done:
-            done.result()
+        arrived = Event()
+        _sum_up(
+            tarballs,
+            [pool.submit(_fetch, job, source, task, arrived, stop) for job in jobs],
+            arrived,
+        )
         task.done(f"{len(jobs)} blobs")
         return {tarball.name: tarball.commit() for tarball in tarballs}, size
     except BaseException as error:
@@ -211,7 +214,23 @@ def _jobs(pairs: Iterable[tuple[_Pin, Tarball]]) -> list[_Job]:
     return [_Job(references[digest], found[0][1], tuple(found)) for digest, found in places.items()]
 
 
-def _fetch(job: _Job, source: Source, task: Task, stop: Event) -> None:
+def _sum_up(tarballs: list[Tarball], fetches: list[Future[None]], arrived: Event) -> None:
+    """Takes the tarballs' sums beside the threads that fetch, until all have ended well."""
+    running = set(fetches)
+    for fetch in fetches:
+        fetch.add_done_callback(lambda _: arrived.set())
+    while running:
+        arrived.wait()
+        arrived.clear()
+        ended = {fetch for fetch in running if fetch.done()}
+        for fetch in ended:
+            fetch.result()
+        running -= ended
+        for tarball in tarballs:
+            tarball.sum_up()
+
+
+def _fetch(job: _Job, source: Source, task: Task, arrived: Event, stop: Event) -> None:
     if job.section.blob is None:
         return
     position = 0
@@ -222,8 +241,7 @@ def _fetch(job: _Job, source: Source, task: Task, stop: Event) -> None:
             tarball.write(section, position, chunk)
         position += len(chunk)
         task.advance(len(chunk))
-    for tarball, section in job.places:
-        tarball.finish(section)
+        arrived.set()
 
 
 def _finish(

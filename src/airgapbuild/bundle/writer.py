@@ -1,15 +1,14 @@
 """Writing a bundle: tarballs whose parts arrive in any order, then the files that vouch for them.
 
 The place of every byte of a tarball follows from its members' sizes (see `frames`), so blobs are
-written as they come, by whichever thread has them. The sum of the file is taken behind the writers,
-as far as the file is whole, from the page cache.
+written as they come, by whichever thread has them. The sum of the file is taken close behind the
+writers, as far as the file has no gap, from the page cache.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import threading
 import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -41,7 +40,8 @@ if TYPE_CHECKING:
 PARTIAL: Final = ".part"
 """The suffix of a tarball under construction; its name begins with a dot."""
 
-_READ: Final = 1 << 20
+_READ: Final = 256 << 10
+"""How much is summed at once, in bytes: it stays in a core's own cache meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class Section:
 class Tarball:
     """An `.oci.tar.zst` under construction, beside the place that it will take.
 
-    What is in hand is written at once; `missing` are the sections that `write` must fill.
+    What is in hand is written at once; `missing` are the sections that `write` must fill, each from
+    its beginning on.
     """
 
     def __init__(
@@ -75,10 +76,9 @@ class Tarball:
         self._path = folder / f".{name}{PARTIAL}"
         self._target = folder / name
         self._sections = tuple(_sections(members))
-        self._finished: set[int] = set()
+        self._written: dict[int, int] = {}
         self._hasher = hashlib.sha256()
         self._hashed = 0
-        self._hashing = threading.Lock()
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
         # Not before the last thread has let go of it: its number may soon be another file's.
         weakref.finalize(self, os.close, self._fd)
@@ -86,7 +86,6 @@ class Tarball:
         for section in self._sections:
             if section.data is not None:
                 self.write(section, 0, section.data)
-                self.finish(section)
 
     @property
     def size(self) -> int:
@@ -99,7 +98,7 @@ class Tarball:
         return [section for section in self._sections if section.blob]
 
     def write(self, section: Section, start: int, chunk: bytes) -> None:
-        """Puts a chunk at byte `start` of a section. Safe from any thread."""
+        """Puts the next chunk at byte `start` of a section. One thread for each section."""
         offset, pieces = stored_pieces(section.size, start, chunk)
         offset += section.offset
         while pieces:
@@ -109,23 +108,27 @@ class Tarball:
                 written -= len(pieces.pop(0))
             if pieces:
                 pieces[0] = memoryview(pieces[0])[written:]
+        self._written[section.offset] = offset
 
-    def finish(self, section: Section) -> None:
-        """A section is whole: the sum of the file can go on, if nobody is at it already."""
-        self._finished.add(section.offset)
-        if self._hashing.acquire(blocking=False):
-            try:
-                self._hash_on()
-            finally:
-                self._hashing.release()
+    def sum_up(self) -> None:
+        """Takes the sum on to the file's first gap. One thread, beside those that write."""
+        for section in self._sections:
+            if section.end <= self._hashed:
+                continue
+            end = self._written.get(section.offset, section.offset)
+            while self._hashed < end:
+                chunk = os.pread(self._fd, min(_READ, end - self._hashed), self._hashed)
+                self._hasher.update(chunk)
+                self._hashed += len(chunk)
+            if end < section.end:
+                return
 
     def commit(self) -> BundledFile:
         """The file under its name, and what bundle.json says of it.
 
         It is not synced: SHA256SUMS, written last, tells a whole bundle from one cut by a crash.
         """
-        with self._hashing:
-            self._hash_on()
+        self.sum_up()
         if self._hashed != self.size:
             raise RuntimeError(f"{self.name}: {self._hashed} of {self.size} bytes are there")
         self._path.replace(self._target)
@@ -141,17 +144,6 @@ class Tarball:
     def abandon(self) -> None:
         """Nothing is left of it, though a thread may still be writing."""
         self._path.unlink(missing_ok=True)
-
-    def _hash_on(self) -> None:
-        for section in self._sections:
-            if section.end <= self._hashed:
-                continue
-            if section.offset not in self._finished:
-                return
-            while self._hashed < section.end:
-                chunk = os.pread(self._fd, min(_READ, section.end - self._hashed), self._hashed)
-                self._hasher.update(chunk)
-                self._hashed += len(chunk)
 
 
 def write_index(folder: Path, index: BundleIndex) -> bool:

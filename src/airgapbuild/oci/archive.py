@@ -5,7 +5,10 @@ The classic image store reads `manifest.json` and ignores the rest; the containe
 
     oci-layout  index.json  manifest.json
     blobs/sha256/<index>  <manifest>  <config>  <attestation manifests>
-    blobs/sha256/<attestation blobs>  <layers, lowest first>
+    blobs/sha256/<attestation blobs and layers, smallest first>
+
+The largest comes last because a file's sum is taken in the file's order: of blobs that are fetched
+side by side, the largest is whole last.
 
 Regular files only, each once, mode 0644, owner 0, time 0, in the POSIX ustar form (sizes of 8 GiB
 and more in GNU's base-256), so that the same image is the same bytes everywhere.
@@ -88,7 +91,7 @@ def archive_members(
     ]
     blobs = [
         Member(_blob_name(blob.digest), blob.size, blob=blob)
-        for blob in image.blobs
+        for blob in sorted(image.blobs, key=lambda blob: (blob.size, blob.digest))
         if wanted(blob)
     ]
     return head + documents + blobs
