@@ -16,7 +16,7 @@ demo: $(VENV)/.made
 	$(BIN)/python -m tests.engines.demo
 
 test: lint bed
-	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
