@@ -164,7 +164,7 @@ def test_a_load_is_done_once(held: Daemon, name: str) -> None:
 
     loaded = shipment.load(held)
     assert loaded.action == "loaded"
-    assert shipment.read == shipment.layers
+    assert sorted(shipment.read) == sorted(shipment.layers)
     assert held.holds(shipment.image, shipment.names)
 
     assert shipment.load(held) == LoadOutcome("present", 0)
@@ -210,9 +210,9 @@ def test_a_layer_that_is_there_is_not_sent(held: Daemon, name: str) -> None:
     outcome = shipment.load(held)
     assert outcome.action == "loaded"
     if held.tells_completeness:
-        assert shipment.read == shipment.layers[2:]
+        assert sorted(shipment.read) == sorted(shipment.layers[2:])
     else:
-        assert shipment.read == shipment.layers
+        assert sorted(shipment.read) == sorted(shipment.layers)
     assert shipment.load(held) == LoadOutcome("present", 0)
 
 
@@ -221,7 +221,7 @@ def test_a_layer_that_is_there_on_another_base_is_sent(held: Daemon, name: str) 
     ship(name, payload(), layer).load(held)
     shipment = ship(name.replace(":v1", ":v2"), payload(), layer)
     shipment.load(held)
-    assert shipment.read == shipment.layers
+    assert sorted(shipment.read) == sorted(shipment.layers)
 
 
 def test_the_same_layer_in_another_compression_is_sent_after_all(held: Daemon, name: str) -> None:

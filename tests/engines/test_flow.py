@@ -15,7 +15,7 @@ from tests.conftest import FreshDaemon
 from tests.engines.daemon import Daemon, docker_config
 from tests.engines.netns import Namespace
 from tests.engines.site import BUILDER, CONTAINER, Site
-from tests.support.program import PROGRAM, environment
+from tests.support.program import HEARS_SIGNALS, PROGRAM, environment
 from tests.support.relay import Relay
 
 if TYPE_CHECKING:
@@ -192,8 +192,7 @@ def test_of_a_damaged_bundle_not_one_byte_reaches_the_daemon(
     raw[int(where * len(raw)) if where >= 0 else -1] ^= 1
     path.write_bytes(raw)
     with Relay(newest.daemon.socket, tmp_path / "relay.sock") as relay:
-        newest.daemon.env["DOCKER_HOST"] = f"unix://{relay.path}"
-        done = newest.airgapbuild("load", damaged)
+        done = newest.airgapbuild("load", "--host", f"unix://{relay.path}", damaged)
     assert done.returncode == 6
     assert f"{path.name}: sha256: " in done.stderr
     assert b"/images/load" not in relay.sent
@@ -206,7 +205,7 @@ def test_an_interrupted_load_ends_at_once_and_can_be_run_again(
 ) -> None:
     with Relay(newest.daemon.socket, tmp_path / "relay.sock") as relay:
         running = subprocess.Popen(
-            [*newest.daemon.namespace.prefix, PROGRAM, "load", bundle],
+            [*newest.daemon.namespace.prefix, *HEARS_SIGNALS, PROGRAM, "load", bundle],
             env=environment({**newest.env, "DOCKER_HOST": f"unix://{relay.path}"}),
             stderr=subprocess.PIPE,
             text=True,

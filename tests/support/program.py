@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PROGRAM = Path(sys.executable).parent / "airgapbuild"
+HEARS_SIGNALS = ("env", "--default-signal=INT,TERM")
+"""What to start it with to interrupt it: a shell's background jobs are born deaf to Ctrl-C."""
 _KEPT = ("PATH", "LANG", "HOME")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ class Relay:
         self.sent = bytearray()
         self._daemon = daemon
         self._grew = threading.Condition()
+        self._sides: list[socket.socket] = []
+        self._passing: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
         self._server = socket.socket(socket.AF_UNIX)
@@ -36,9 +39,12 @@ class Relay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
+        _end(self._server)
         self._accepting.join()
+        for side in self._sides:
+            _end(side)
+        for thread in self._passing:
+            thread.join()
 
     def wait_for(self, size: int) -> None:
         """Returns when the client has sent so many bytes."""
@@ -53,22 +59,26 @@ class Relay:
                 return
             daemon = socket.socket(socket.AF_UNIX)
             daemon.connect(str(self._daemon))
-            threading.Thread(target=self._pass, args=(client, daemon, True), daemon=True).start()
-            threading.Thread(target=self._pass, args=(daemon, client, False), daemon=True).start()
+            self._sides += [client, daemon]
+            for ends in ((client, daemon, True), (daemon, client, False)):
+                thread = threading.Thread(target=self._pass, args=ends)
+                thread.start()
+                self._passing.append(thread)
 
     def _pass(self, source: socket.socket, target: socket.socket, keep: bool) -> None:
-        try:
+        with suppress(OSError):
             while chunk := source.recv(_CHUNK):
                 if keep:
                     with self._grew:
                         self.sent += chunk
                         self._grew.notify_all()
                 target.sendall(chunk)
-        except OSError:
-            pass
-        finally:
-            for side in (source, target):
-                try:
-                    side.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    side.close()
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+
+def _end(side: socket.socket) -> None:
+    """Closes a socket that a thread may be waiting on, and lets the thread know."""
+    with suppress(OSError):
+        side.shutdown(socket.SHUT_RDWR)
+    side.close()

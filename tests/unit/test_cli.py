@@ -13,7 +13,7 @@ from airgapbuild.lockfile import write_lock
 from airgapbuild.manifest import read_manifest
 from airgapbuild.resolve import resolve
 from tests.support.memory import MemorySource
-from tests.support.program import PROGRAM, airgapbuild, document, environment
+from tests.support.program import HEARS_SIGNALS, PROGRAM, airgapbuild, document, environment
 
 COMMANDS = ("init", "lock", "export", "load")
 MANIFEST = """
@@ -194,7 +194,11 @@ def test_an_interrupted_export_ends_at_once_and_leaves_nothing(
 ) -> None:
     with socket.create_server(("127.0.0.1", port)) as silent:  # accepts, and never answers
         running = subprocess.Popen(
-            [PROGRAM, "export"], cwd=locked, stderr=subprocess.PIPE, text=True, env=environment()
+            [*HEARS_SIGNALS, PROGRAM, "export"],
+            cwd=locked,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
         )
         asked, _ = silent.accept()
         with asked:
