@@ -20,7 +20,6 @@ from airgapbuild.oci.digest import Digest, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 _Key: TypeAlias = tuple[str | int, ...]
 _T = TypeVar("_T")
@@ -82,16 +81,6 @@ class Document:
             self.problem(_readable(item["loc"]), _message(item, known))
             for item in error.errors(include_url=False)
         ]
-
-
-def read_document(path: Path, name: str | None = None) -> Document:
-    """The TOML document in a file.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is not UTF-8 or not TOML; the message has file, line and column.
-    """
-    return parse_document(path.read_bytes(), name or str(path))
 
 
 def parse_document(raw: bytes, name: str) -> Document:

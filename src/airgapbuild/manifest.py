@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, Strict, ValidationError, ValidationInfo
 
@@ -22,7 +22,6 @@ from airgapbuild.document import (
     sorted_messages,
 )
 from airgapbuild.errors import ManifestError
-from airgapbuild.oci.digest import Digest  # noqa: TC001 - see below
 from airgapbuild.oci.platform import Platform, PlatformField
 from airgapbuild.oci.reference import (
     Reference,
@@ -31,7 +30,8 @@ from airgapbuild.oci.reference import (
     parse_registry,
 )
 
-FILE_NAME = "airgapbuild.toml"
+if TYPE_CHECKING:
+    from airgapbuild.oci.digest import Digest
 
 Role: TypeAlias = Literal["builder", "binfmt", "frontend", "base", "tool"]
 """What an image is for: `builder`, `binfmt` and `tool` go to the daemon, `frontend` and `base` to
@@ -47,8 +47,14 @@ def _name(text: str) -> str:
     return text
 
 
-def _builder_name(text: str) -> str:
-    # Source: docker/buildx store/util.go, ValidateName; "default" is the context's own builder.
+def builder_name(text: str) -> str:
+    """The name of a buildx builder that `text` is.
+
+    Raises:
+        ValueError: it is none; "default" is the name of the context's own.
+
+    Source: docker/buildx store/util.go, `ValidateName`.
+    """
     if not _BUILDER_NAME.fullmatch(text) or text.lower() == "default":
         raise ValueError(
             f"'{text}' is no builder name: a letter, then letters, digits, '.', '-' or '_', "
@@ -105,7 +111,7 @@ class RegistrySettings(Table):
 class BuilderEntry(Table):
     """The buildx builder that `load` makes."""
 
-    name: Annotated[str, AfterValidator(_builder_name)] = Field(
+    name: Annotated[str, AfterValidator(builder_name)] = Field(
         description="The builder's name, as in docker buildx ls."
     )
     image: str = Field(description="Which image it runs: a key of [images], of role builder.")

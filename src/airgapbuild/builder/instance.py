@@ -17,7 +17,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,13 +24,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airgapbuild.errors import BuilderError
 from airgapbuild.files import replacing
+from airgapbuild.manifest import builder_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 DRIVER: Final = "docker-container"
-_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9._-]*", re.ASCII)
-_RESERVED = "default"
 _PRIVATE = 0o600
 _PRIVATE_FOLDER = 0o700
 # Go's encoding/json escapes these for the sake of HTML and JavaScript.
@@ -179,11 +177,10 @@ class InstanceStore:
             return True
 
     def _path(self, name: str) -> Path:
-        if not _NAME.fullmatch(name) or name.lower() == _RESERVED:
-            raise BuilderError(
-                f"'{name}' is no builder name: a letter, then letters, digits, '.', '-' or '_', "
-                f"and not '{_RESERVED}'"
-            )
+        try:
+            builder_name(name)
+        except ValueError as error:
+            raise BuilderError(str(error)) from error
         return self.folder / "instances" / name.lower()
 
     def _check_free(self, instance: Instance) -> None:

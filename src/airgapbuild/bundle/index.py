@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator, Field, NonNegativeInt, ValidationError
 
 from airgapbuild.document import Many, Table
 from airgapbuild.errors import BundleError
 from airgapbuild.manifest import NameField
+from airgapbuild.oci.content import json_object
 from airgapbuild.oci.digest import Digest, DigestField
 from airgapbuild.oci.platform import PlatformField
 
@@ -23,6 +24,8 @@ SUMS_FILE: Final = "SHA256SUMS"
 BUILDKITD_FILE: Final = "buildkitd.toml"
 BUILDER_FILE: Final = "builder.json"
 VERSION: Final = 1
+FETCH_AGAIN: Final = "bring this file over again"
+"""The hint for a file that is not what the bundle says of it."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 _SUM_LINE = re.compile(r"([0-9a-f]{64})  (\S+)", re.ASCII)
@@ -92,7 +95,10 @@ def parse_bundle_index(raw: bytes, what: str) -> BundleIndex:
     Raises:
         BundleError: they are none, or of a newer version.
     """
-    document = _object(raw, what)
+    try:
+        document = json_object(raw)
+    except ValueError as error:
+        raise BundleError(f"{what}: {error}") from error
     version = document.get("version")
     if isinstance(version, int) and version > VERSION:
         raise BundleError(
@@ -130,13 +136,3 @@ def parse_sums(raw: bytes, what: str) -> dict[str, str]:
 def sha256_of(digest: Digest) -> str:
     """The bare digits, as in SHA256SUMS."""
     return digest.removeprefix("sha256:")
-
-
-def _object(raw: bytes, what: str) -> dict[str, Any]:
-    try:
-        document = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{what}: not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise BundleError(f"{what}: not a JSON object")
-    return document

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from airgapbuild.bundle.frames import decoded
 from airgapbuild.bundle.index import (
+    FETCH_AGAIN,
     INDEX_FILE,
     SUMS_FILE,
     BundledBlob,
@@ -27,10 +28,10 @@ from airgapbuild.bundle.index import (
     parse_sums,
     sha256_of,
 )
+from airgapbuild.bundle.walk import walk
 from airgapbuild.errors import BundleError, IntegrityError
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
 from airgapbuild.lockfile import Lock, LockedImage, LockedPlatform, parse_lock
-from airgapbuild.oci.archive import BLOCK, END, Member, blob_digest, parse_header
 from airgapbuild.oci.content import (
     INDEX_TYPES,
     MANIFEST_TYPES,
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
 _MAX_SMALL_FILE: Final = 16 << 20
 _READ: Final = 1 << 20
 _WORKERS: Final = 2
-_FETCH_AGAIN: Final = "bring this file over again"
 
 
 @dataclass(frozen=True)
@@ -104,13 +104,13 @@ class Bundle:
         expected = {d.descriptor.digest: d.descriptor.size for d in documents.documents}
         expected |= {blob.digest: blob.size for blob in documents.blobs}
         with (self.folder / file.name).open("rb") as opened:
-            found = _walk(_Stream(decoded(opened, file.size, file.name)), file.name)
+            found = walk(decoded(opened, file.size, file.name), file.name)
         if found != expected:
             lacking = ", ".join(sorted(expected.keys() - found.keys())) or "none"
             surplus = ", ".join(sorted(found.keys() - expected.keys())) or "none"
             raise BundleError(
                 f"{file.name}: not the image's blobs: missing {lacking}; foreign {surplus}",
-                hint=_FETCH_AGAIN,
+                hint=FETCH_AGAIN,
             )
         return documents
 
@@ -200,13 +200,13 @@ def _check_names(folder: Path, index: BundleIndex, sums: Mapping[str, str]) -> N
             raise BundleError(f"{path}: not a plain file")
     for file in index.files:
         if file.image is None and not (folder / file.name).exists():
-            raise BundleError(f"{folder / file.name}: is missing", hint=_FETCH_AGAIN)
+            raise BundleError(f"{folder / file.name}: is missing", hint=FETCH_AGAIN)
 
 
 def _vouched(folder: Path, name: str, sums: Mapping[str, str]) -> bytes:
     """A small file, checked against its line in SHA256SUMS."""
     if name not in sums:
-        raise BundleError(f"{folder / SUMS_FILE}: has no line for {name}", hint=_FETCH_AGAIN)
+        raise BundleError(f"{folder / SUMS_FILE}: has no line for {name}", hint=FETCH_AGAIN)
     raw = _read(folder / name)
     _compare(folder / name, sha256_of(digest_of(raw)), sums[name], "sha256")
     return raw
@@ -219,7 +219,7 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             raw = file.read(_MAX_SMALL_FILE + 1)
     except FileNotFoundError:
-        raise BundleError(f"{path}: is missing", hint=_FETCH_AGAIN) from None
+        raise BundleError(f"{path}: is missing", hint=FETCH_AGAIN) from None
     except OSError as error:
         raise BundleError(f"{path}: {error.strerror}") from error
     if len(raw) > _MAX_SMALL_FILE:
@@ -229,7 +229,7 @@ def _read(path: Path) -> bytes:
 
 def _compare(path: Path, found: object, wanted: object, what: str) -> None:
     if found != wanted:
-        raise IntegrityError(f"{path}: {what}: {found}, expected {wanted}", hint=_FETCH_AGAIN)
+        raise IntegrityError(f"{path}: {what}: {found}, expected {wanted}", hint=FETCH_AGAIN)
 
 
 def _media_type(raw: bytes) -> str:
@@ -241,63 +241,3 @@ def _media_type(raw: bytes) -> str:
     except (ValueError, RecursionError, AttributeError):
         return ""
     return said if said in INDEX_TYPES | MANIFEST_TYPES else implied
-
-
-class _Stream:
-    """Chunks, read by length."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._rest = memoryview(b"")
-
-    def read(self, size: int) -> Iterator[memoryview]:
-        """The next `size` bytes in pieces; fewer at the end."""
-        while size > 0:
-            if not self._rest:
-                self._rest = memoryview(next(self._chunks, b""))
-                if not self._rest:
-                    return
-            piece = self._rest[:size]
-            self._rest = self._rest[len(piece) :]
-            size -= len(piece)
-            yield piece
-
-    def exactly(self, size: int, what: str) -> bytes:
-        """The next `size` bytes."""
-        data = b"".join(self.read(size))
-        if len(data) != size:
-            raise BundleError(f"{what}: the tarball is cut short", hint=_FETCH_AGAIN)
-        return data
-
-
-def _walk(stream: _Stream, what: str) -> dict[Digest, int]:
-    """The blobs of a tar, each read and verified, with their sizes."""
-    seen: set[str] = set()
-    blobs: dict[Digest, int] = {}
-    while (block := stream.exactly(BLOCK, what)) != END[:BLOCK]:
-        member = _member(block, what)
-        if member.name in seen:
-            raise BundleError(f"{what}: member '{member.name}' comes twice")
-        seen.add(member.name)
-        digest = blob_digest(member)
-        if digest is None:
-            stream.exactly(member.size, what)
-        else:
-            pieces = (bytes(piece) for piece in stream.read(member.size))
-            for _ in verified(pieces, digest, member.size, f"{what}: {member.name}"):
-                pass
-            blobs[digest] = member.size
-        stream.exactly(len(member.padding), what)
-    if stream.exactly(BLOCK, what) != END[:BLOCK] or any(stream.read(1)):
-        raise BundleError(f"{what}: goes on after its end", hint=_FETCH_AGAIN)
-    return blobs
-
-
-def _member(block: bytes, what: str) -> Member:
-    try:
-        member = parse_header(block)
-    except BundleError as error:
-        raise BundleError(f"{what}: {error.message}", hint=_FETCH_AGAIN) from error
-    if blob_digest(member) is None and member.size > MAX_DOCUMENT:
-        raise BundleError(f"{what}: member '{member.name}' is too large")
-    return member

@@ -132,6 +132,21 @@ def content(raw: bytes, media_type: str) -> Content:
     return Content(Descriptor(media_type=media_type, digest=digest_of(raw), size=len(raw)), raw)
 
 
+def json_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object in these bytes.
+
+    Raises:
+        ValueError: they are not JSON, or another kind of it.
+    """
+    try:
+        parsed = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+    if not isinstance(parsed, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - a value of a document, not a bug
+    return parsed
+
+
 def parse_index(document: Content, what: str) -> Index:
     """The index in these bytes.
 
@@ -199,12 +214,9 @@ def _parse(
 
 def _object(raw: bytes, what: str) -> dict[str, Any]:
     try:
-        parsed = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{what}: not JSON: {error}") from error
-    if not isinstance(parsed, dict):
-        raise IntegrityError(f"{what}: not a JSON object")
-    return parsed
+        return json_object(raw)
+    except ValueError as error:
+        raise IntegrityError(f"{what}: {error}") from error
 
 
 def _validate(parsed: dict[str, Any], what: str, model: type[_D]) -> _D:

@@ -10,7 +10,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Annotated, NewType
 
-from pydantic import AfterValidator, TypeAdapter
+from pydantic import AfterValidator
 
 from airgapbuild.errors import IntegrityError
 
@@ -37,8 +37,6 @@ def parse_digest(text: str) -> Digest:
 
 DigestField = Annotated[Digest, AfterValidator(parse_digest)]
 """A digest as a field of a pydantic model."""
-
-digest_adapter = TypeAdapter(DigestField)
 
 
 def digest_of(content: bytes) -> Digest:
