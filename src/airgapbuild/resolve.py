@@ -85,8 +85,12 @@ def resolve(
         task.done(f"{locked.digest[:19]}…")
         return locked
 
-    with ThreadPoolExecutor(_WORKERS, "resolve") as pool:
+    pool = ThreadPoolExecutor(_WORKERS, "resolve")
+    try:
         results = list(pool.map(image, sorted(manifest.images.items())))
+    finally:
+        # All are done, unless Ctrl-C was pressed: who does so waits for none.
+        pool.shutdown(wait=False, cancel_futures=True)
     _raise_all(result for result in results if isinstance(result, AirgapbuildError))
     return Lock(
         version=VERSION,

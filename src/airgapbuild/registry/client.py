@@ -59,6 +59,7 @@ class RegistrySource:
         self._settings = settings
         self._progress = progress
         self._retries = timeouts.retries
+        self._spent: set[str] = set()
         self._transport = Transport(timeouts=timeouts, environ=environ)
         self._authenticator = Authenticator(self._transport, credentials)
 
@@ -157,7 +158,7 @@ class RegistrySource:
     def _chunks(self, host: Host, transfer: Transfer) -> Generator[bytes]:
         """The chunks of a transfer from one host, which is asked again where it breaks off."""
         reference = transfer.reference
-        attempts = Attempts(self._retries, self._progress)
+        attempts = Attempts(host.name, self._retries, self._spent, self._progress)
         while not transfer.complete:
             try:
                 request = replace(_request(host, reference, transfer.path), span=transfer.span)
@@ -171,12 +172,15 @@ class RegistrySource:
 
     def _document(self, host: Host, reference: Reference) -> Content:
         """The manifest or index from one host, which is asked again where that may help."""
-        attempts = Attempts(self._retries, self._progress)
+        attempts = Attempts(host.name, self._retries, self._spent, self._progress)
         while True:
             try:
-                return self._manifest(host, reference)
+                document = self._manifest(host, reference)
             except PassingError as error:
                 attempts.failed(host.shown(reference), error)
+            else:
+                attempts.advanced()
+                return document
 
     def _manifest(self, host: Host, reference: Reference) -> Content:
         what = host.shown(reference)

@@ -12,7 +12,7 @@ import threading
 import warnings
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from http.client import BadStatusLine, IncompleteRead, RemoteDisconnected
+from http.client import IncompleteRead, RemoteDisconnected
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeGuard
 from urllib.parse import unquote, urlencode
@@ -248,10 +248,9 @@ def _may_pass(error: BaseException) -> bool:
     """Whether the same request may go well in a moment."""
     links = _links(error)
     if isinstance(error, exceptions.ProxyError):
-        return any(_may_pass(link) for link in links[1:] if isinstance(link, exceptions.HTTPError))
-    if any(isinstance(link, _LASTING) for link in links):
-        # One kind of them is, by its class, also an answer in another protocol.
-        return any(isinstance(link, RemoteDisconnected) for link in links)
+        return any(map(_may_pass, links[1:]))
+    if any(isinstance(link, exceptions.NameResolutionError) for link in links):
+        return False
     return any(isinstance(link, _PASSING) for link in links)
 
 
@@ -288,9 +287,9 @@ _PASSING: Final = (
     exceptions.NewConnectionError,
     exceptions.ProtocolError,
     exceptions.TimeoutError,
+    ConnectionError,
     ssl.SSLEOFError,
 )
-_LASTING: Final = (exceptions.NameResolutionError, BadStatusLine)
 _MEANINGS: Final[tuple[tuple[type[BaseException], str, str | None], ...]] = (
     (exceptions.NameResolutionError, "unknown host", "check its name and this machine's DNS"),
     (exceptions.ReadTimeoutError, "it fell silent: no byte came in time", None),
