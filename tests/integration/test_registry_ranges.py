@@ -6,6 +6,7 @@ import pytest
 
 from airgapbuild.errors import IntegrityError, RangeIgnored, RegistryError
 from airgapbuild.manifest import RegistrySettings
+from tests.engines import pki
 from tests.integration.faults import Asked, Reply, Server, errors, ranged
 from tests.integration.reading import (
     BLOB,
@@ -80,6 +81,13 @@ def test_a_transfer_that_ends_early_goes_on(server: Server, opened: Open) -> Non
     assert ranges(server) == [None, f"bytes=100000-{SIZE - 1}"]
 
 
+def test_a_transfer_over_tls_goes_on(tls_server: Server, opened: Open, ca: pki.Pair) -> None:
+    tls_server.guards[BLOB_PATH] = knows_ranges({"cut": 100_000}, {"cut": 0})
+    settings = {tls_server.address: RegistrySettings(ca=ca.cert)}
+    assert read(opened(settings), app(tls_server)) == BLOB
+    assert ranges(tls_server)[1:] == [f"bytes=100000-{SIZE - 1}"] * 2
+
+
 def test_an_error_where_it_should_go_on_is_tried_again(server: Server, opened: Open) -> None:
     server.script[BLOB_PATH] = [
         Reply(body=BLOB, cut=1000),
@@ -134,8 +142,23 @@ def test_the_next_host_does_not_mend_wrong_bytes(
     server.guards[BLOB_PATH] = knows_ranges({"cut": 1000}, *[{"cut": 0}] * 9, body=b"x" * SIZE)
     other.guards[BLOB_PATH] = knows_ranges()
     settings = {other.address: RegistrySettings(mirrors=(server.address,))}
-    with pytest.raises(IntegrityError, match=f"expected {LAYER.digest}, got sha256:"):
+    with pytest.raises(IntegrityError) as caught:
         read(opened(settings), app(other))
+    assert caught.value.message.startswith(
+        f"{WHAT} of {app(other)} from {server.address}, {other.address}: "
+        f"expected {LAYER.digest}, got sha256:"
+    )
+
+
+def test_the_next_host_goes_on_where_a_mirror_answers_with_another_part(
+    server: Server, other: Server, opened: Open
+) -> None:
+    another = Reply(206, BLOB[:10], {"Content-Range": f"bytes 0-9/{SIZE}"})
+    server.script[BLOB_PATH] = [Reply(body=BLOB, cut=1000), another]
+    other.guards[BLOB_PATH] = knows_ranges()
+    settings = {other.address: RegistrySettings(mirrors=(server.address,))}
+    assert read(opened(settings), app(other)) == BLOB
+    assert ranges(other) == [f"bytes=1000-{SIZE - 1}"]
 
 
 def test_all_hosts_that_broke_off_are_named(server: Server, other: Server, opened: Open) -> None:

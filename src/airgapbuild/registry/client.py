@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from airgapbuild.registry.transport import Answer, Timeouts
 
 _OK, _SERVER_ERROR = 200, 500
-_ELSEWHERE: Final = frozenset({401, 403, 404, 408, 429})
-"""Answers after which the next host may still have it; so are all from 500 on, and silence."""
+_ELSEWHERE: Final = frozenset({206, 401, 403, 404, 408, 416, 429})
+"""Failures after which the next host may do better; so are all from 500 on, and silence."""
 _DOCUMENTS = INDEX_TYPES | MANIFEST_TYPES
 _ACCEPTED = ", ".join(sorted(_DOCUMENTS))
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
