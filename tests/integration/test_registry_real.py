@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
 from airgapbuild.manifest import RegistrySettings
 from airgapbuild.oci.content import parse_config, parse_index, parse_manifest
-from airgapbuild.oci.digest import digest_of
+from airgapbuild.oci.digest import digest_of, parse_digest
 from airgapbuild.oci.reference import Reference, parse_reference
 from airgapbuild.oci.source import read_blob
 from airgapbuild.registry import Credential, RegistrySource
@@ -80,6 +81,16 @@ def test_an_image_is_read_over_tls(tls_registry: Registry, image: Image, opened:
     read_all(opened(settings), builder(tls_registry), image)
     settings = {tls_registry.address: RegistrySettings(insecure=True)}
     read_all(opened(settings), builder(tls_registry), image)
+
+
+def test_a_layer_is_read_in_parts(token_registry: Registry, image: Image, opened: Open) -> None:
+    source, reference = opened(), builder(token_registry)
+    platform = image.platforms["linux/amd64"]
+    document = source.manifest(reference.with_digest(parse_digest(platform.manifest)))
+    layer = min(parse_manifest(document, "manifest").layers, key=lambda layer: layer.size)
+    places = [0, 1, layer.size // 3, layer.size - 1, layer.size]
+    parts = [source.part(reference, layer, *span) for span in pairwise(places)]
+    assert digest_of(b"".join(chunk for part in parts for chunk in part)) == layer.digest
 
 
 def test_docker_hub_is_read_through_a_mirror(
