@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +21,7 @@ from airgapbuild.oci.content import (
 from airgapbuild.oci.digest import digest_of
 from airgapbuild.oci.source import Source, read_blob
 from airgapbuild.progress import SILENT, Progress
+from airgapbuild.threads import pool
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -85,12 +85,8 @@ def resolve(
         task.done(f"{locked.digest[:19]}…")
         return locked
 
-    pool = ThreadPoolExecutor(_WORKERS, "resolve")
-    try:
-        results = list(pool.map(image, sorted(manifest.images.items())))
-    finally:
-        # All are done, unless Ctrl-C was pressed: who does so waits for none.
-        pool.shutdown(wait=False, cancel_futures=True)
+    with pool(_WORKERS, "resolve") as threads:
+        results = list(threads.map(image, sorted(manifest.images.items())))
     _raise_all(result for result in results if isinstance(result, AirgapbuildError))
     return Lock(
         version=VERSION,
