@@ -91,11 +91,10 @@ class Loading:
         """The layers at the bottom that another image has as well.
 
         Only a common beginning counts: the classic store knows a layer by all that lie below it.
-        The containerd store is asked only where it can tell afterwards whether that was right.
         """
         layers = self._image.layers
         wanted = self._image.parsed_config.diff_ids
-        if not self._daemon.tells_completeness or len(wanted) != len(layers):
+        if len(wanted) != len(layers):
             return frozenset()
         chains = self._daemon.layer_chains()
         common = max((_common(wanted, chain) for chain in chains), default=0)
