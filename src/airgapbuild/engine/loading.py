@@ -110,11 +110,12 @@ class Loading:
         members = archive_members(
             self._image, self._names, wanted=lambda blob: blob.digest not in left_out
         )
-        body = stream.outgoing(archive_chunks(members, stream.read))
+        size = archive_size(members)
+        body = stream.outgoing(archive_chunks(members, stream.read), size)
         try:
             with closing(body), closing(self._connection.load(body)) as lines:
                 for line in lines:
-                    self._check(line, archive_size(members))
+                    self._check(line, size)
         except DaemonError as error:
             if stream.failure is not None:
                 # The daemon only complains that the stream broke off. This is why.
@@ -173,11 +174,12 @@ class _Stream:
         self.failure: Exception | None = None
         self._task = task
 
-    def outgoing(self, chunks: Iterable[bytes]) -> Generator[bytes]:
-        """The same chunks.
+    def outgoing(self, chunks: Iterable[bytes], size: int) -> Generator[bytes]:
+        """The same chunks, of so many bytes in all.
 
         An OSError of a source would look like one of the socket to requests, so it is kept.
         """
+        self._task.expect(self.sent + size)
         try:
             for chunk in chunks:
                 yield chunk
