@@ -48,6 +48,9 @@ BOOTING = tuple(pair for pair in PAIRS if pair[0] != "20.10" or _capabilities() 
 
 TLS_HOST = "tcp://127.0.0.1:2376"
 
+# Then its containers have ended. It sleeps a second more before it looks after its containerd.
+_IS_DOWN = b"healthcheck following graceful shutdown"
+
 # In a PID and a mount namespace of their own, everything that a daemon starts (containerd, shims,
 # containers) ends with it, and everything that it mounts is gone.
 _OWN_WORLD = ("unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "--")
@@ -133,7 +136,7 @@ class Daemon:
 
     def stop(self) -> None:
         """End the daemon and its containers, and remove its files; a second time does nothing."""
-        process.stop(self._process)
+        process.stop(self._process, lambda: _IS_DOWN in self.log.read_bytes())
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
