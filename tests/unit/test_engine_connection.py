@@ -69,7 +69,6 @@ def test_a_daemon_says_what_it_is(tmp_path: Path) -> None:
     with closing(Socket(tmp_path / "s", *answers)) as fake, Daemon.connect(fake.endpoint) as daemon:
         assert (daemon.version, daemon.api, daemon.store) == ("27.3.1", (1, 47), "containerd")
         assert (str(daemon.platform), daemon.root_dir) == ("linux/arm64", "/d")
-        assert not daemon.tells_completeness
 
 
 @pytest.mark.parametrize(

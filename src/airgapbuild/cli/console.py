@@ -22,17 +22,22 @@ from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    ProgressColumn,
     SpinnerColumn,
-    TextColumn,
     TransferSpeedColumn,
 )
 from rich.progress import Progress as Display
+from rich.progress import Task as Drawn
+from rich.table import Column
+from rich.text import Text
 
 from airgapbuild.cli.words import size_words
 from airgapbuild.errors import AirgapbuildError, DocumentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from rich.console import RenderableType
 
     from airgapbuild.progress import Task
 
@@ -120,13 +125,8 @@ class Console:
         if self.quiet or not self._err.is_terminal:
             yield
             return
-        columns = (
-            SpinnerColumn(finished_text="[green]✓[/]"),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-        )
+        measured = (BarColumn(bar_width=24), DownloadColumn(), TransferSpeedColumn())
+        columns = (_Working(table_column=Column(no_wrap=True)), _Label(), *map(_Measured, measured))
         self._display = Display(*columns, console=self._err, transient=True)
         self._display.start()
         try:
@@ -173,15 +173,40 @@ def _terminal(color: Color, *, stderr: bool) -> Terminal:
     )
 
 
+class _Working(SpinnerColumn):
+    """Turns until the task is gone: when a daemon has got its last byte, it still unpacks."""
+
+    def render(self, task: Drawn) -> RenderableType:
+        return self.spinner.render(task.get_time())
+
+
+class _Label(ProgressColumn):
+    """What a narrow terminal cuts short."""
+
+    def render(self, task: Drawn) -> Text:
+        return Text(task.description, no_wrap=True, overflow="ellipsis")
+
+
+class _Measured(ProgressColumn):
+    """A column of those tasks alone whose size is known."""
+
+    def __init__(self, column: ProgressColumn) -> None:
+        super().__init__(Column(no_wrap=True))
+        self._column = column
+
+    def render(self, task: Drawn) -> RenderableType:
+        return "" if task.total is None else self._column(task)
+
+
 class _Shown:
-    """A task, drawn while a display is there; one line when it ends."""
+    """A task: drawn while a display is there, one line at its end where there is none."""
 
     def __init__(
         self, terminal: Terminal | None, display: Display | None, label: str, total: int | None
     ) -> None:
         self._terminal = terminal
         self._display = display
-        self._label = escape(label)
+        self._label = label
         self._begin = time.monotonic()
         self._seen = 0
         self._lock = threading.Lock()
@@ -193,10 +218,14 @@ class _Shown:
         if self._display and self._id is not None:
             self._display.advance(self._id, size)
 
+    def expect(self, total: int) -> None:
+        if self._display and self._id is not None:
+            self._display.update(self._id, total=total)
+
     def done(self, outcome: str) -> None:
         if self._display and self._id is not None:
             self._display.remove_task(self._id)
-        if self._terminal:
+        elif self._terminal:
             size = f"{size_words(self._seen)}  " if self._seen else ""
             spent = f"[dim]{size}{time.monotonic() - self._begin:.1f} s[/]"
-            self._terminal.print(f"[green]✓[/] {self._label}  {escape(outcome)}  {spent}")
+            self._terminal.print(f"[green]✓[/] {escape(self._label)}  {escape(outcome)}  {spent}")
