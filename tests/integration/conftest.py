@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airgapbuild.registry import ANONYMOUS, RegistrySource
+from airgapbuild.credentials import ANONYMOUS
+from airgapbuild.registry import RegistrySource
 from tests.engines import pki
 from tests.integration.faults import Server
 from tests.integration.reading import PATIENT, Notes, Open
@@ -16,8 +17,9 @@ from tests.integration.reading import PATIENT, Notes, Open
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from airgapbuild.credentials import Credentials
     from airgapbuild.manifest import RegistrySettings
-    from airgapbuild.registry import Credentials, Timeouts
+    from airgapbuild.registry import Timeouts
 
 
 @pytest.fixture

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from airgapbuild.credentials import ANONYMOUS, Credential
 from airgapbuild.errors import RegistryError
 from airgapbuild.oci.content import DOCKER_MANIFEST, Descriptor
 from airgapbuild.oci.digest import digest_of
 from airgapbuild.oci.reference import Reference, parse_reference
-from airgapbuild.registry import ANONYMOUS, Credential, RegistrySource, Timeouts
+from airgapbuild.registry import RegistrySource, Timeouts
 from tests.integration.faults import Reply, Server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airgapbuild.credentials import Credentials
     from airgapbuild.manifest import RegistrySettings
     from airgapbuild.progress import Task
-    from airgapbuild.registry import Credentials
 
 PATIENT = Timeouts(connect=20, read=20, retries=(0.001, 0.001))
 IMPATIENT = Timeouts(connect=0.2, read=0.2, retries=(0.001, 0.001))
@@ -33,19 +34,26 @@ ALICE = Credential("alice", "correct horse")
 
 
 class Notes:
-    """A listener that keeps what a curious user would read."""
+    """A listener that keeps what users would read."""
 
     def __init__(self) -> None:
+        self.notes: list[str] = []
         self.details: list[str] = []
 
     def task(self, label: str, total: int | None = None) -> Task:
         raise NotImplementedError
 
     def note(self, message: str) -> None:
-        raise NotImplementedError
+        self.notes.append(message)
 
     def detail(self, message: str) -> None:
         self.details.append(message)
+
+
+class Addressed(Protocol):
+    """What has an address: a scripted server, a real registry."""
+
+    address: str
 
 
 class Open(Protocol):
@@ -75,5 +83,6 @@ def refused(source: RegistrySource, reference: Reference) -> RegistryError:
     return caught.value
 
 
-def login(credential: Credential, *hosts: Server) -> Credentials:
-    return {host.address: credential for host in hosts}.get
+def login(credential: Credential, *hosts: Addressed) -> Credentials:
+    addresses = {host.address for host in hosts}
+    return lambda host, _: credential if host in addresses else None

@@ -9,9 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from airgapbuild.credentials import ANONYMOUS, Credential
 from airgapbuild.errors import RegistryError
 from airgapbuild.manifest import RegistrySettings
-from airgapbuild.registry.auth import Authenticator, Credential
+from airgapbuild.registry.auth import Authenticator
 from airgapbuild.registry.hosts import Host
 from airgapbuild.registry.origin import checked_step
 from airgapbuild.registry.transport import Request, Transport
@@ -155,7 +156,7 @@ def test_a_token_is_not_shown_after_its_time(
     now = [1000.0]
     host = Host(server.address, "", RegistrySettings())
     with closing(Transport(timeouts=PATIENT)) as transport:
-        login = Authenticator(transport, lambda _: None, clock=lambda: now[0])
+        login = Authenticator(transport, ANONYMOUS, clock=lambda: now[0])
         request = Request(host.name, f"{host.base}/app/manifests/1", Trust())
         for passed in (0, kept - 1, kept):
             now[0] = 1000.0 + passed

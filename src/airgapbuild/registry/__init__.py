@@ -5,8 +5,7 @@ nowhere else), `auth` logs in, `refusal` words what a registry will not give, `c
 `Source`.
 """
 
-from airgapbuild.registry.auth import ANONYMOUS, Credential, Credentials
 from airgapbuild.registry.client import RegistrySource
 from airgapbuild.registry.transport import Timeouts
 
-__all__ = ["ANONYMOUS", "Credential", "Credentials", "RegistrySource", "Timeouts"]
+__all__ = ["RegistrySource", "Timeouts"]

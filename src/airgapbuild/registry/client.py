@@ -5,6 +5,7 @@ Source: OCI distribution specification v1.1, "Pull".
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -21,11 +22,11 @@ from airgapbuild.registry.words import legible
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from airgapbuild.credentials import Credentials
     from airgapbuild.manifest import RegistrySettings
     from airgapbuild.oci.content import Content, Descriptor
     from airgapbuild.oci.reference import Reference
     from airgapbuild.progress import Progress
-    from airgapbuild.registry.auth import Credentials
     from airgapbuild.registry.hosts import Host
     from airgapbuild.registry.transport import Answer, Timeouts
 
@@ -40,8 +41,8 @@ _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
 class RegistrySource:
     """Manifests and blobs from registries, by way of their mirrors.
 
-    `settings` are those of the manifest, by host; `credentials` gives a login by host; `environ`
-    may name proxies. Safe to use from many threads.
+    `settings` are those of the manifest, by host; `credentials` gives the logins; `environ` may
+    name proxies. Safe to use from many threads.
     """
 
     def __init__(
@@ -57,6 +58,8 @@ class RegistrySource:
         self._progress = progress
         self._transport = Transport(timeouts=timeouts, environ=environ)
         self._authenticator = Authenticator(self._transport, credentials)
+        self._said: set[str] = set()
+        self._guard = threading.Lock()
 
     def manifest(self, reference: Reference) -> Content:
         """The manifest or index at this tag or digest; the digest decides where both are given.
@@ -128,12 +131,23 @@ class RegistrySource:
     def _get(
         self, host: Host, reference: Reference, path: str, what: str, accept: str = "*/*"
     ) -> Answer:
+        self._say_risk(host)
         repository = host.path_of(reference)
         url = f"{host.base}/{repository}/{path}"
         request = Request(host.name, url, Trust.of(host.settings), accept)
         answer = self._authenticator.get(host, repository, what, request)
         self._progress.detail(f"{what}: from {answer.request.address}")
         return answer
+
+    def _say_risk(self, host: Host) -> None:
+        """Notes, once for each host that is really asked, what its settings give up."""
+        if host.risk is None:
+            return
+        with self._guard:
+            if host.name in self._said:
+                return
+            self._said.add(host.name)
+        self._progress.note(f"registry {host.name}: {host.risk}")
 
 
 def _may_be_elsewhere(error: RegistryError) -> bool:

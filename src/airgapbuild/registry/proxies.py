@@ -2,28 +2,66 @@
 
 from __future__ import annotations
 
+import ipaddress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
+from airgapbuild.credentials import Credential
 from airgapbuild.registry.hosts import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def proxy_for(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> str | None:
-    """The URL of the proxy for a host; loopback hosts never have one.
+@dataclass(frozen=True)
+class Proxy:
+    """A forward proxy."""
 
-    Source: Go's golang.org/x/net/http/httpproxy, by which docker reads the same variables
-    (its address ranges in NO_PROXY are not known here).
+    url: str
+    """Without its login."""
+    authorization: str | None = field(repr=False)
+    """The Proxy-Authorization header."""
+
+
+def proxy_for(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> Proxy | None:
+    """The proxy for a host; loopback hosts never have one.
+
+    Source: Go's golang.org/x/net/http/httpproxy, by which docker reads the same variables.
     """
     proxy = _value(environ, f"{scheme}_proxy")
     if not proxy or is_loopback(host):
         return None
-    for entry in _value(environ, "no_proxy").lower().replace(",", " ").split():
-        name = entry.removeprefix("*").removeprefix(".")
-        if entry == "*" or (name and f".{host}".endswith(f".{name}")) or name == f"{host}:{port}":
-            return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    exceptions = _value(environ, "no_proxy").lower().replace(",", " ").split()
+    if any(_covers(entry, host, port) for entry in exceptions):
+        return None
+    return _parsed(proxy if "://" in proxy else f"http://{proxy}")
+
+
+def _covers(entry: str, host: str, port: int) -> bool:
+    """Whether an entry of NO_PROXY means a host: `*`, a domain, `host:port`, or a network."""
+    if "/" in entry:
+        return _within(host, entry)
+    name = entry.removeprefix("*").removeprefix(".")
+    return (
+        entry == "*" or name == f"{host}:{port}" or bool(name and f".{host}".endswith(f".{name}"))
+    )
+
+
+def _within(host: str, network: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")) in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return False
+
+
+def _parsed(url: str) -> Proxy:
+    scheme, _, rest = url.partition("://")
+    login, _, address = rest.partition("/")[0].rpartition("@")
+    if not login:
+        return Proxy(f"{scheme}://{address}", None)
+    username, _, password = login.partition(":")
+    return Proxy(f"{scheme}://{address}", Credential(unquote(username), unquote(password)).basic)
 
 
 def _value(environ: Mapping[str, str], name: str) -> str:

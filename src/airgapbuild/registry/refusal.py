@@ -9,21 +9,31 @@ from airgapbuild.errors import RegistryError
 from airgapbuild.registry.words import words_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from airgapbuild.registry.transport import Answer
 
 _MAX_BODY = 64 << 10
 
 
-def refusal(name: str, what: str, answer: Answer, user: str | None = None) -> RegistryError:
+def refusal(
+    name: str,
+    what: str,
+    answer: Answer,
+    user: str | None = None,
+    *,
+    secrets: Iterable[str] = (),
+) -> RegistryError:
     """The error that an answer's status means; the answer is read and closed.
 
-    `name` is the registry, `what` was asked for, `user` is whose login was shown.
+    `name` is the registry, `what` was asked for, `user` is whose login was shown. An answer that
+    repeats one of the `secrets` is not quoted.
 
     Source: OCI distribution specification v1.1, "Error Codes".
     """
     words = ""
     with suppress(RegistryError):  # the status says enough
-        words = words_of(answer.body(_MAX_BODY))
+        words = words_of(answer.body(_MAX_BODY), secrets)
     said = f" ({words})" if words else ""
     login = f"docker login {name}"
     hint: str | None = None

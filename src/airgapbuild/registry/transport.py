@@ -16,11 +16,10 @@ from dataclasses import dataclass, field, replace
 from http.client import IncompleteRead, RemoteDisconnected
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeGuard
-from urllib.parse import unquote, urlencode
+from urllib.parse import urlencode
 
 import urllib3
 from urllib3 import exceptions
-from urllib3.util import make_headers, parse_url
 
 from airgapbuild import __version__
 from airgapbuild.errors import RegistryError
@@ -31,6 +30,8 @@ from airgapbuild.registry.words import legible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from airgapbuild.registry.proxies import Proxy
 
 CHUNK: Final = 512 << 10
 """How much of a body is read at once, in bytes: less costs time, more only memory."""
@@ -136,7 +137,7 @@ class Transport:
         self._timeout = urllib3.Timeout(connect=timeouts.connect, read=timeouts.read)
         self._delays = timeouts.retries
         self._environ = environ
-        self._pools: dict[tuple[Trust, str | None], urllib3.PoolManager] = {}
+        self._pools: dict[tuple[Trust, Proxy | None], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
 
     def send(self, request: Request) -> Answer:
@@ -222,18 +223,19 @@ def _redirected(answer: Answer) -> Request:
     return replace(request, url=target, authorization=None, trust=request.trust.for_others)
 
 
-def _new_pool(trust: Trust, proxy: str | None) -> urllib3.PoolManager:
+def _new_pool(trust: Trust, proxy: Proxy | None) -> urllib3.PoolManager:
     if trust.insecure:
         # The user has asked for it; urllib3 would say so on stderr for each request.
         warnings.simplefilter("ignore", exceptions.InsecureRequestWarning)
     context = tls_context(trust)
     if proxy is None:
         return urllib3.PoolManager(_MANY_HOSTS, maxsize=_KEPT, ssl_context=context)
-    login = parse_url(proxy).auth
+    login = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else None
     return urllib3.ProxyManager(
-        proxy,
+        proxy.url,
         _MANY_HOSTS,
-        proxy_headers=make_headers(proxy_basic_auth=unquote(login)) if login else None,
+        proxy_headers=login,
+        proxy_ssl_context=tls_context(Trust()),  # what a registry's settings say is not for it
         maxsize=_KEPT,
         ssl_context=context,
     )
