@@ -31,6 +31,7 @@ GOOD = Reply(body=MANIFEST, headers={"Content-Type": f"{DOCKER_MANIFEST}; charse
 DOCUMENT = "/v2/app/manifests/1"
 BLOB_PATH = f"/v2/app/blobs/{LAYER.digest}"
 ALICE = Credential("alice", "correct horse")
+PROXY_USER = ("bob", "battery-staple")
 
 
 class Notes:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
+
+from urllib3 import HTTPConnectionPool, ProxyManager
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import ProxySchemeUnknown
 
 from airgapbuild.credentials import Credential
 from airgapbuild.registry.hosts import is_loopback
+from airgapbuild.registry.origin import origin_of
+from airgapbuild.registry.trust import Trust, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +28,41 @@ class Proxy:
     """Without its login."""
     authorization: str | None = field(repr=False)
     """The Proxy-Authorization header."""
+
+
+class ProxyPool(ProxyManager):
+    """Connections through a proxy: tunnels for https, requests to itself for plain http.
+
+    Raises:
+        ProxySchemeUnknown: its address is no http or https URL.
+    """
+
+    def __init__(self, proxy: Proxy, hosts: int, **options: Any) -> None:  # noqa: ANN401 - urllib3's
+        if origin_of(proxy.url) is None:
+            raise ProxySchemeUnknown(None)
+        super().__init__(
+            proxy.url,
+            hosts,
+            proxy_headers={"Proxy-Authorization": proxy.authorization}
+            if proxy.authorization
+            else None,
+            # What a registry's settings say, or show, is not for the proxy.
+            proxy_ssl_context=tls_context(Trust()),
+            **options,
+        )
+        self.pool_classes_by_scheme = {**self.pool_classes_by_scheme, "http": _ForwardingPool}
+
+
+class _Forwarding(HTTPConnection):
+    """A request to the proxy itself. Tinyproxy closes after each, without a word of it before."""
+
+    @property
+    def is_connected(self) -> bool:
+        return False
+
+
+class _ForwardingPool(HTTPConnectionPool):
+    ConnectionCls = _Forwarding
 
 
 def proxy_for(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> Proxy | None:

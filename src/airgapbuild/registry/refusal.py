@@ -50,6 +50,9 @@ def refusal(
         case 404:
             message = f"not found: {what}"
             hint = f"check the name and the tag; for a private repository, {login}"
+        case 407:
+            message = f"the proxy wants a login before it asks for {what}"
+            hint = "write it into HTTP_PROXY: http://user:password@host:port"
         case 429:
             message = f"too many requests for {what}"
             hint = f'{login} for a higher limit, or name a mirror in [registries."{name}"]'

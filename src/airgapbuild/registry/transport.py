@@ -24,7 +24,7 @@ from urllib3 import exceptions
 from airgapbuild import __version__
 from airgapbuild.errors import RegistryError
 from airgapbuild.registry.origin import checked_step, joined, origin_of
-from airgapbuild.registry.proxies import proxy_for
+from airgapbuild.registry.proxies import ProxyPool, proxy_for
 from airgapbuild.registry.trust import Trust, distrust, tls_context
 from airgapbuild.registry.words import legible
 
@@ -230,15 +230,7 @@ def _new_pool(trust: Trust, proxy: Proxy | None) -> urllib3.PoolManager:
     context = tls_context(trust)
     if proxy is None:
         return urllib3.PoolManager(_MANY_HOSTS, maxsize=_KEPT, ssl_context=context)
-    login = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else None
-    return urllib3.ProxyManager(
-        proxy.url,
-        _MANY_HOSTS,
-        proxy_headers=login,
-        proxy_ssl_context=tls_context(Trust()),  # what a registry's settings say is not for it
-        maxsize=_KEPT,
-        ssl_context=context,
-    )
+    return ProxyPool(proxy, _MANY_HOSTS, maxsize=_KEPT, ssl_context=context)
 
 
 @contextmanager
@@ -284,7 +276,7 @@ _MEANINGS: Final[tuple[tuple[type[BaseException], str, str | None], ...]] = (
     (TimeoutError, "no connection in time", "a firewall may drop packets; is a proxy needed?"),
     (RemoteDisconnected, "it closed the connection without an answer", None),
     (IncompleteRead, "the connection broke off in the middle of an answer", "run it again"),
-    (exceptions.ProxySchemeUnknown, "the proxy is neither http nor https", _SEE_PROXIES),
+    (exceptions.ProxySchemeUnknown, "the proxy's address is no http or https URL", _SEE_PROXIES),
     (exceptions.LocationValueError, "it is asked by what is no URL", None),
 )
 """The first that fits a failure or its cause; what fits none speaks for itself."""
