@@ -8,7 +8,7 @@ from tests.support.program import airgapbuild
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _HEAD = 'version = 1\nname = "bundle"\nplatforms = ["linux/amd64"]\n'
@@ -45,9 +45,12 @@ class Project:
             lines += [f"{key} = {_toml(value)}\n" for key, value in settings.items()]
         (self.folder / "airgapbuild.toml").write_text("".join(lines))
 
-    def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, prefix: Sequence[str] = (), **environ: str
+    ) -> subprocess.CompletedProcess[str]:
         """Runs airgapbuild in the project."""
-        return airgapbuild(*arguments, cwd=self.folder, env={**self.environ, **environ})
+        env = {**self.environ, **environ}
+        return airgapbuild(*arguments, cwd=self.folder, env=env, prefix=prefix)
 
 
 def _toml(value: object) -> str:

@@ -63,6 +63,16 @@ def test_the_systems_cas_are_those_of_openssl_and_its_variables(
     locks(project, SSL_CERT_DIR=str(hashed(tls_registry.ca, tmp_path / "cas")))
 
 
+def test_the_systems_cas_are_found_where_openssl_does_not_look(
+    project: Project, tls_registry: Registry, outside: str
+) -> None:
+    project.wants({"one": f"{outside}/{BUSYBOX}"}, {})
+    hide = 'mount -t tmpfs none /etc/ssl && cp "$0" /etc/ssl/ca-bundle.pem && exec "$@"'
+    elsewhere = ("unshare", "--mount", "--", "sh", "-c", hide, str(tls_registry.ca))
+    done = project.run("lock", prefix=elsewhere)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_ca_of_the_manifest_is_trusted_besides_the_systems(
     project: Project, tls_registry: Registry, outside: str, tmp_path: Path
 ) -> None:

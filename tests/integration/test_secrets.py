@@ -222,7 +222,7 @@ def planted(project: Project, keeps: dict[str, Keep]) -> Site:
     credentials = {name: keep.credential or Credential("", "") for name, keep in keeps.items()}
     addresses = {name: keep.address for name, keep in keeps.items()}
     home, gone = project.home, mark("broken")
-    docker, podman = home / ".docker/config.json", home / "run/containers/auth.json"
+    docker, podman = home / "docker/config.json", home / "run/containers/auth.json"
     for folder in (docker.parent, podman.parent):
         folder.mkdir(parents=True)
     plain = credentials["plain"]
@@ -259,6 +259,7 @@ def planted(project: Project, keeps: dict[str, Keep]) -> Site:
     proxy = mark("proxy")
     project.environ |= {
         "PATH": f"{home}/bin:/usr/bin:/bin",
+        "DOCKER_CONFIG": str(docker.parent),
         "DOCKER_AUTH_CONFIG": json.dumps(
             {"auths": {addresses["variable"]: auth(credentials["variable"])}}
         ),
