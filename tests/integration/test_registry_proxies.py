@@ -12,6 +12,7 @@ from airgapbuild.oci.content import parse_index, parse_manifest
 from airgapbuild.oci.reference import Reference, parse_reference
 from airgapbuild.oci.source import read_blob
 from tests.engines.pki import OUTSIDE
+from tests.integration.faults import Server
 from tests.integration.reading import ALICE, PROXY_USER, Notes, Open, refused
 
 if TYPE_CHECKING:
@@ -134,6 +135,17 @@ def test_what_is_no_proxy_is_said_without_its_login(opened: Open) -> None:
         assert error.message.startswith("registry quay.io: the proxy")
         assert "wr0ng" not in f"{error.message}{error.hint}"
         assert "PROXY" in (error.hint or "")
+
+
+def test_a_proxy_that_drops_a_connection_is_asked_again(opened: Open) -> None:
+    settings = {"registry.invalid": RegistrySettings(http=True)}
+    with Server(raw=b"") as dropping:
+        environ = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY"), dropping.address)
+        for registry in ("registry.invalid", "secure.invalid"):
+            before = dropping.connections
+            error = refused(opened(settings, environ=environ), busybox(registry))
+            assert error.message.startswith(f"registry {registry}: ")
+            assert dropping.connections - before > 1
 
 
 def test_a_registry_s_login_is_not_the_proxy_s(

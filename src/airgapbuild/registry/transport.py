@@ -242,7 +242,7 @@ def _may_pass(error: BaseException) -> bool:
     """Whether the same request may go well in a moment."""
     links = _links(error)
     if isinstance(error, exceptions.ProxyError):
-        return any(_may_pass(link) for link in links[1:] if isinstance(link, exceptions.HTTPError))
+        return any(_may_pass(link) for link in links[1:])
     if any(isinstance(link, _LASTING) for link in links):
         # One kind of them is, by its class, also an answer in another protocol.
         return any(isinstance(link, RemoteDisconnected) for link in links)
@@ -283,6 +283,7 @@ _PASSING: Final = (
     exceptions.ProtocolError,
     exceptions.TimeoutError,
     ssl.SSLEOFError,
+    ConnectionError,
 )
 _LASTING: Final = (exceptions.NameResolutionError, BadStatusLine)
 _MEANINGS: Final[tuple[tuple[type[BaseException], str, str | None], ...]] = (
