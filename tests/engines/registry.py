@@ -52,6 +52,8 @@ class Registry:
     """Where it listens, such as `127.0.0.1:41234`."""
     ca: Path | None
     """The authority that signed its certificate, where it has one."""
+    client: pki.Pair | None
+    """The certificate that it wants to see, where it wants one."""
     folder: Path
     _processes: list[subprocess.Popen[bytes]] = field(repr=False)
 
@@ -74,22 +76,24 @@ class Registry:
         auth: Auth = "none",
         user: User = USER,
         tls: bool = False,
+        mutual: bool = False,
         writable: bool = False,
         empty: bool = False,
     ) -> Self:
         """Start a registry on a free port and return when it listens.
 
         With `htpasswd` everything needs the user; with `token` pulls are free and pushes need the
-        user. Only a `writable` one takes pushes; with `empty` there is nothing in it at first.
+        user. A `mutual` one has TLS and wants a certificate of its clients. Only a `writable` one
+        takes pushes; with `empty` there is nothing in it at first.
         """
         binary = bed.part("registry") / "docker-registry"
         served = bed.part("images/built") / "storage"
         folder = Path(tempfile.mkdtemp(prefix="bed-registry-"))
         prefix: tuple[str, ...] = namespace.prefix if namespace else ()
-        registry = cls("", None, folder, [])
+        registry = cls("", None, None, folder, [])
         try:
             registry._fill(served, writable=writable, empty=empty)
-            config = registry._config(writable=writable, tls=tls)
+            config = registry._config(writable=writable, tls=tls or mutual, mutual=mutual)
             config["auth"] = registry._auth(auth, user, prefix)
             (folder / "config.yml").write_text(json.dumps(config))  # JSON is YAML too
             served_by: tuple[str | Path, ...] = (binary, "serve", folder / "config.yml")
@@ -132,13 +136,16 @@ class Registry:
         else:
             self.storage.symlink_to(served)
 
-    def _config(self, *, writable: bool, tls: bool) -> dict[str, Any]:
+    def _config(self, *, writable: bool, tls: bool, mutual: bool) -> dict[str, Any]:
         http: dict[str, Any] = {"addr": "127.0.0.1:0", "secret": "for one process only"}
         if tls:
             ca = pki.authority(self.folder)
             server = pki.issue(ca, self.folder)
             http["tls"] = {"certificate": str(server.cert), "key": str(server.key)}
             self.ca = ca.cert
+            if mutual:
+                http["tls"]["clientcas"] = [str(ca.cert)]
+                self.client = pki.issue(ca, self.folder, "client")
         maintenance = {"uploadpurging": {"enabled": False}, "readonly": {"enabled": not writable}}
         storage = {"filesystem": {"rootdirectory": str(self.storage)}, "delete": {"enabled": True}}
         return {

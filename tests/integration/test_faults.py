@@ -19,12 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgapbuild.bundle.index import is_partial
+from airgapbuild.credentials import ANONYMOUS
 from airgapbuild.errors import AirgapbuildError, IntegrityError, RegistryError
 from airgapbuild.export import export
 from airgapbuild.lockfile import Lock, write_lock
 from airgapbuild.manifest import Manifest, RegistrySettings, parse_manifest
 from airgapbuild.oci.digest import Digest, digest_of
-from airgapbuild.registry import ANONYMOUS, RegistrySource, Timeouts
+from airgapbuild.registry import RegistrySource, Timeouts
 from airgapbuild.resolve import resolve
 from tests.engines import pki
 from tests.engines.registry import Registry

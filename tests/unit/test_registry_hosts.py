@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
 
 from airgapbuild.manifest import RegistrySettings
 from airgapbuild.oci.reference import parse_reference
-from airgapbuild.registry.hosts import hosts_for, is_loopback
+from airgapbuild.registry.hosts import Host, hosts_for, is_loopback
 from airgapbuild.registry.origin import Origin, origin_of
 from airgapbuild.registry.proxies import proxy_for
 
@@ -130,4 +131,50 @@ PROXY = {"HTTPS_PROXY": "proxy.corp:3128", "http_proxy": "http://plain.corp:3128
 def test_proxy_is_found_by_the_usual_variables(
     scheme: str, host: str, environ: dict[str, str], proxy: str | None
 ) -> None:
-    assert proxy_for(scheme, host, 443, environ) == proxy
+    found = proxy_for(scheme, host, 443, environ)
+    assert (found.url if found else None) == proxy
+
+
+def test_networks_in_no_proxy_hold_addresses() -> None:
+    environ = {**PROXY, "NO_PROXY": "10.0.0.0/8,2001:db8::/32,10.x/8"}
+    for host in ("10.1.2.3", "[2001:db8::1]"):
+        assert proxy_for("https", host, 443, environ) is None
+    for host in ("11.1.2.3", "ten.corp"):
+        assert proxy_for("https", host, 443, environ) is not None
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "login"),
+    [
+        ("http://u:p%40ss@proxy.corp:3128/", "http://proxy.corp:3128", "u:p@ss"),
+        ("u:p@ss@proxy.corp:3128", "http://proxy.corp:3128", "u:p@ss"),
+        ("https://u:p\N{EURO SIGN}@proxy.corp", "https://proxy.corp", "u:p\N{EURO SIGN}"),
+        ("http://u@proxy.corp", "http://proxy.corp", "u:"),
+    ],
+)
+def test_a_proxy_s_login_is_no_part_of_its_url(url: str, shown: str, login: str) -> None:
+    found = proxy_for("https", "quay.io", 443, {"HTTPS_PROXY": url})
+    assert found is not None
+    assert found.url == shown
+    assert found.authorization == "Basic " + base64.b64encode(login.encode()).decode()
+    assert repr(found) == f"Proxy(url='{shown}')"
+
+
+@pytest.mark.parametrize(
+    ("host", "settings", "risk"),
+    [
+        ("quay.io", {}, None),
+        ("quay.io", {"http": True}, "plain http"),
+        ("quay.io", {"http": True, "insecure": True}, "plain http"),
+        ("quay.io", {"insecure": True}, "not checked"),
+        ("localhost:5000", {}, None),
+        ("localhost:5000", {"http": True}, None),
+        ("localhost:5000", {"insecure": True}, "not checked"),
+    ],
+)
+def test_a_host_says_what_its_settings_give_up(
+    host: str, settings: dict[str, bool], risk: str | None
+) -> None:
+    said = Host(host, "", RegistrySettings.model_validate(settings)).risk
+    assert (risk or "") in (said or "")
+    assert (said is None) is (risk is None)

@@ -6,8 +6,9 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from airgapbuild.engine.credentials import docker_credentials
-from airgapbuild.registry import Credential, RegistrySource
+from airgapbuild.credentials import Logins
+from airgapbuild.engine.endpoint import docker_folder
+from airgapbuild.registry import RegistrySource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,14 +19,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def registry_source(manifest: Manifest, console: Console) -> Iterator[RegistrySource]:
-    """The registries, reached as the manifest says, with the logins that docker knows."""
-    logins = docker_credentials(os.environ, warn=console.note)
-
-    def credentials(host: str) -> Credential | None:
-        login = logins(host)
-        return Credential(*login) if login else None
-
-    source = RegistrySource(manifest.registries, credentials, progress=console, environ=os.environ)
+    """The registries, reached as the manifest says, with the logins of this machine and CI job."""
+    logins = Logins(os.environ, docker_folder(os.environ), console)
+    source = RegistrySource(manifest.registries, logins, progress=console, environ=os.environ)
     try:
         yield source
     finally:

@@ -5,6 +5,7 @@ Source: OCI distribution specification v1.1, "Pull".
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -24,11 +25,11 @@ from airgapbuild.registry.words import legible
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
+    from airgapbuild.credentials import Credentials
     from airgapbuild.manifest import RegistrySettings
     from airgapbuild.oci.content import Content, Descriptor
     from airgapbuild.oci.reference import Reference
     from airgapbuild.progress import Progress
-    from airgapbuild.registry.auth import Credentials
     from airgapbuild.registry.hosts import Host
     from airgapbuild.registry.transport import Answer, Timeouts
 
@@ -43,8 +44,8 @@ _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
 class RegistrySource:
     """Manifests and blobs from registries, by way of their mirrors.
 
-    `settings` are those of the manifest, by host; `credentials` gives a login by host; `environ`
-    may name proxies. Safe to use from many threads.
+    `settings` are those of the manifest, by host; `credentials` gives the logins; `environ` may
+    name proxies. Safe to use from many threads.
     """
 
     def __init__(
@@ -62,6 +63,8 @@ class RegistrySource:
         self._spent: set[str] = set()
         self._transport = Transport(timeouts=timeouts, environ=environ)
         self._authenticator = Authenticator(self._transport, credentials)
+        self._said: set[str] = set()
+        self._guard = threading.Lock()
 
     def manifest(self, reference: Reference) -> Content:
         """The manifest or index at this tag or digest; the digest decides where both are given.
@@ -204,9 +207,20 @@ class RegistrySource:
         return document
 
     def _get(self, host: Host, reference: Reference, what: str, request: Request) -> Answer:
+        self._say_risk(host)
         answer = self._authenticator.get(host, host.path_of(reference), what, request)
         self._progress.detail(f"{what}: from {answer.request.address}")
         return answer
+
+    def _say_risk(self, host: Host) -> None:
+        """Notes, once for each host that is really asked, what its settings give up."""
+        if host.risk is None:
+            return
+        with self._guard:
+            if host.name in self._said:
+                return
+            self._said.add(host.name)
+        self._progress.note(f"registry {host.name}: {host.risk}")
 
 
 def _request(host: Host, reference: Reference, path: str) -> Request:

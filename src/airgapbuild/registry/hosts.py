@@ -46,6 +46,15 @@ class Host:
         return f"{self.name}/{self.path_of(reference)}{tag}{digest}"
 
     @property
+    def risk(self) -> str | None:
+        """What its settings give up, in words; None if nothing leaves this machine unprotected."""
+        if self.settings.http and not is_loopback(self.name):
+            return "plain http (http = true): what passes can be read and changed on the way"
+        if self.settings.insecure and not self._plain:
+            return "its certificate is not checked (insecure = true): it may be anybody"
+        return None
+
+    @property
     def _plain(self) -> bool:
         """Plain http where the settings say so, and on loopback unless they speak of TLS."""
         its = self.settings
