@@ -121,5 +121,20 @@ def parse_registry(text: str) -> str:
     return DOCKER_HUB if text == _LEGACY_HUB else text
 
 
+def parse_prefix(text: str) -> str:
+    """The registry, or part of one, that `text` is: `docker.io`, `docker.io/library`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    host, slash, path = text.partition("/")
+    if "://" in text or (slash and not _REPOSITORY.fullmatch(path)):
+        raise ValueError(
+            f"'{text}' is neither a registry nor a part of one: write host[:port] or "
+            "host[:port]/path, no scheme, no tag"
+        )
+    return parse_registry(host) + slash + path
+
+
 ReferenceField = Annotated[Reference, written_as_text(Reference, parse_reference)]
 """A reference as a field of a pydantic model: a string in TOML and JSON."""
