@@ -15,7 +15,7 @@ from airgapbuild.resolve import resolve
 from tests.support.memory import MemorySource
 from tests.support.program import HEARS_SIGNALS, PROGRAM, airgapbuild, document, environment
 
-COMMANDS = ("init", "lock", "export", "load")
+COMMANDS = ("init", "lock", "outdated", "export", "load")
 MANIFEST = """
 version = 1
 name = "b"
@@ -149,7 +149,7 @@ def test_check_needs_no_network(locked: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "airgapbuild.lock is fresh: 1 images\n")
 
 
-@pytest.mark.parametrize("command", [("lock", "--check"), ("export",)])
+@pytest.mark.parametrize("command", [("lock", "--check"), ("export",), ("outdated",)])
 def test_a_stale_lock_is_exit_4(locked: Path, command: tuple[str, ...]) -> None:
     path = locked / "airgapbuild.toml"
     path.write_text(path.read_text().replace("one:1", "one:2"))

@@ -139,18 +139,18 @@ def test_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
         ),
         (
             HEAD + IMAGE + '[registries."docker.io/Library"]\nupstream = false',
-            "airgapbuild.toml:8: registries.\"docker.io/Library\": 'docker.io/Library' is neither "
-            "a registry nor a part of one: write host[:port] or host[:port]/path, no scheme, no tag",
+            "airgapbuild.toml:8: registries.\"docker.io/Library\": 'docker.io/Library' is "
+            "no registry, and no part of one: write host[:port][/path], no scheme, no tag",
         ),
         (
             HEAD + IMAGE + '[registries."https://r.example"]',
-            "airgapbuild.toml:8: registries.\"https://r.example\": 'https://r.example' is neither "
-            "a registry nor a part of one: write host[:port] or host[:port]/path, no scheme, no tag",
+            "airgapbuild.toml:8: registries.\"https://r.example\": 'https://r.example' is "
+            "no registry, and no part of one: write host[:port][/path], no scheme, no tag",
         ),
         (
             HEAD + IMAGE + '[registries."docker.io/library"]\nhttp = true',
-            'airgapbuild.toml:9: registries."docker.io/library".http: belongs to the host: write it '
-            'in [registries."docker.io"]',
+            'airgapbuild.toml:9: registries."docker.io/library".http: belongs to the host: write '
+            'it in [registries."docker.io"]',
         ),
         (
             HEAD + IMAGE + '[registries."docker.io"]\n[registries."index.docker.io"]',
@@ -159,8 +159,8 @@ def test_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
         ),
         (
             HEAD + IMAGE + '[registries."docker.io/moby/buildkit"]\nmirrors = ["m.example:5000"]',
-            "airgapbuild.toml:9: registries.\"docker.io/moby/buildkit\".mirrors.0: 'm.example:5000' "
-            "needs a path, since it stands for all of docker.io/moby/buildkit: "
+            'airgapbuild.toml:9: registries."docker.io/moby/buildkit".mirrors.0: '
+            "'m.example:5000' needs a path, since it stands for all of docker.io/moby/buildkit: "
             "'m.example:5000/buildkit'",
         ),
         (

@@ -58,7 +58,10 @@ def test_the_longest_key_counts_and_it_alone() -> None:
         "docker.io/library/python": mirrored("one.test/py", upstream=False),
     }
     assert asked("moby/buildkit:1", settings) == ["all.test/moby/buildkit"]
-    assert asked("busybox:1", settings) == ["official.test/hub/busybox", "docker.io/library/busybox"]
+    assert asked("busybox:1", settings) == [
+        "official.test/hub/busybox",
+        "docker.io/library/busybox",
+    ]
     assert asked("python:3", settings) == ["one.test/py"]
     assert asked("docker.io/library/python/x:3", settings) == ["one.test/py/x"]
 

@@ -67,6 +67,10 @@ class Reference:
         """The same repository at a digest, without a tag: what is fetched once it is known."""
         return replace(self, tag=None, digest=digest)
 
+    def with_tag(self, tag: str) -> Reference:
+        """The same repository at a tag, wherever that points."""
+        return replace(self, tag=tag, digest=None)
+
 
 def _split_registry(name: str) -> tuple[str, str]:
     """Registry and path; a first component is a host if it has a dot, a port, or is localhost."""
@@ -130,8 +134,8 @@ def parse_prefix(text: str) -> str:
     host, slash, path = text.partition("/")
     if "://" in text or (slash and not _REPOSITORY.fullmatch(path)):
         raise ValueError(
-            f"'{text}' is neither a registry nor a part of one: write host[:port] or "
-            "host[:port]/path, no scheme, no tag"
+            f"'{text}' is no registry, and no part of one: "
+            "write host[:port][/path], no scheme, no tag"
         )
     return parse_registry(host) + slash + path
 

@@ -37,6 +37,17 @@ class Source(Protocol):
         """
 
 
+class TaggedSource(Source, Protocol):
+    """A source that also knows which tags there are."""
+
+    def tags(self, reference: Reference) -> tuple[str, ...]:
+        """The tags of `reference`'s repository.
+
+        Raises:
+            RegistryError: they cannot be had; many registries list none.
+        """
+
+
 def read_blob(source: Source, reference: Reference, descriptor: Descriptor) -> bytes:
     """A small blob as a whole. The caller bounds its size by what it accepts as a descriptor."""
     return b"".join(source.blob(reference, descriptor))

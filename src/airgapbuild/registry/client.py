@@ -1,6 +1,6 @@
 """A registry, or its mirrors, as a `Source`.
 
-Source: OCI distribution specification v1.1, "Pull".
+Source: OCI distribution specification v1.1, "Pull" and "Content Discovery".
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from airgapbuild.oci.content import INDEX_TYPES, MANIFEST_TYPES, MAX_DOCUMENT, c
 from airgapbuild.oci.digest import short, verified
 from airgapbuild.progress import SILENT
 from airgapbuild.registry.auth import Authenticator
-from airgapbuild.registry.hosts import hosts_for
+from airgapbuild.registry.hosts import hosts_for, key_for
+from airgapbuild.registry.listing import MAX_PAGE, MAX_PAGES, next_query, tags_of
 from airgapbuild.registry.transport import DEFAULT_TIMEOUTS, NOTHING, Request, Transport
 from airgapbuild.registry.trust import Trust
 from airgapbuild.registry.words import legible
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _OK, _SERVER_ERROR = 200, 500
-_ELSEWHERE: Final = frozenset({401, 403, 404, 429})
-"""Answers after which the next host may still have it; so are all from 500 on, and silence."""
+_ELSEWHERE: Final = frozenset({401, 403, 404, 405, 429})
+"""Answers after which the next host may still have it; so are all from 500 on, and silence.
+
+405 is that of a registry that lists no tags."""
 _DOCUMENTS = INDEX_TYPES | MANIFEST_TYPES
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
 
@@ -57,6 +60,7 @@ class RegistrySource:
         self._progress = progress
         self._transport = Transport(timeouts=timeouts, environ=environ)
         self._authenticator = Authenticator(self._transport, credentials)
+        self._answered: dict[Reference, str] = {}
 
     def manifest(self, reference: Reference) -> Content:
         """The manifest or index at this tag or digest; the digest decides where both are given.
@@ -68,6 +72,22 @@ class RegistrySource:
         Source: OCI distribution specification v1.1, "Pulling manifests".
         """
         return self._first(reference, lambda host: self._manifest(host, reference))
+
+    def answered(self, reference: Reference) -> str | None:
+        """Host and repository that gave the manifest of this reference; None if none has yet."""
+        return self._answered.get(reference)
+
+    def tags(self, reference: Reference) -> tuple[str, ...]:
+        """The tags of `reference`'s repository, in the registry's order.
+
+        Of a very long list the rest is left out, with a note.
+
+        Raises:
+            RegistryError: no host gives them; many registries and mirrors list none.
+
+        Source: OCI distribution specification v1.1, "Listing Tags".
+        """
+        return self._first(reference, lambda host: self._tags(host, reference))
 
     def blob(self, reference: Reference, descriptor: Descriptor) -> Iterator[bytes]:
         """The chunks of a blob of `reference`'s repository, verified while they are read.
@@ -103,7 +123,7 @@ class RegistrySource:
                     raise
                 failures.append(error)
                 self._progress.detail(error.message)
-        raise _all_failed(reference, failures)
+        raise _all_failed(reference, key_for(reference, self._settings), failures)
 
     def _manifest(self, host: Host, reference: Reference) -> Content:
         what = host.shown(reference)
@@ -123,7 +143,21 @@ class RegistrySource:
             got = document.descriptor.digest
             expected = legible(promised)
             raise IntegrityError(f"{what} from {host.name}: expected {expected}, got {got}")
+        self._answered[reference] = f"{host.name}/{host.path_of(reference)}"
         return document
+
+    def _tags(self, host: Host, reference: Reference) -> tuple[str, ...]:
+        what = f"the tags of {host.name}/{host.path_of(reference)}"
+        tags: list[str] = []
+        query: str | None = f"n={MAX_PAGE}"
+        for _ in range(MAX_PAGES):
+            answer = self._get(host, reference, f"tags/list?{query}", what)
+            tags += tags_of(answer.body(MAX_DOCUMENT), f"registry {host.name}: {what}")
+            query = next_query(answer.headers.get("Link", ""))
+            if query is None:
+                return tuple(tags)
+        self._progress.note(f"{what}: only the first {len(tags)} were read")
+        return tuple(tags)
 
     def _get(
         self, host: Host, reference: Reference, path: str, what: str, accept: str = "*/*"
@@ -141,12 +175,12 @@ def _may_be_elsewhere(error: RegistryError) -> bool:
     return status is None or status in _ELSEWHERE or status >= _SERVER_ERROR
 
 
-def _all_failed(reference: Reference, failures: list[RegistryError]) -> RegistryError:
-    """One error for all hosts that were asked."""
+def _all_failed(reference: Reference, key: str, failures: list[RegistryError]) -> RegistryError:
+    """One error for all hosts that were asked, as the settings under `key` say."""
     if not failures:
         return RegistryError(
             f"registry {reference.registry}: there is no host to ask for {reference.familiar}",
-            hint=f'name mirrors in [registries."{reference.registry}"], or drop upstream = false',
+            hint=f'name mirrors in [registries."{key}"], or drop upstream = false',
         )
     if len(failures) == 1:
         return failures[0]
