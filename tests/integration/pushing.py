@@ -6,17 +6,12 @@ from typing import TYPE_CHECKING
 
 import urllib3
 
+from airgapbuild.oci.content import INDEX_TYPES, MANIFEST_TYPES
+
 if TYPE_CHECKING:
     from tests.engines.registry import Registry
 
-_ACCEPT = ", ".join(
-    (
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    )
-)
+_ACCEPT = ", ".join(sorted(INDEX_TYPES | MANIFEST_TYPES))
 
 
 def point(registry: Registry, repository: str, digest: str, *tags: str) -> None:

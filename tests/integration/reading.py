@@ -33,16 +33,17 @@ ALICE = Credential("alice", "correct horse")
 
 
 class Notes:
-    """A listener that keeps what a curious user would read."""
+    """A listener that keeps what a user, and a curious one, would read."""
 
     def __init__(self) -> None:
+        self.notes: list[str] = []
         self.details: list[str] = []
 
     def task(self, label: str, total: int | None = None) -> Task:
         raise NotImplementedError
 
     def note(self, message: str) -> None:
-        raise NotImplementedError
+        self.notes.append(message)
 
     def detail(self, message: str) -> None:
         self.details.append(message)
