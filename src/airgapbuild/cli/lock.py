@@ -138,8 +138,8 @@ def _row(change: Change) -> tuple[str, ...]:
 
 def _ref_words(old: Reference, new: Reference) -> str:
     """The reference; where only its tag has changed, the new one is that tag alone."""
-    only_tag = new.tag and (old.name, old.digest) == (new.name, new.digest)
-    return _both(old.familiar, new.familiar, f"{new.tag}" if only_tag else new.familiar)
+    only_tag = (old.name, old.digest) == (new.name, new.digest)
+    return _both(old.familiar, new.familiar, new.tag if only_tag else None)
 
 
 def _unseen(old: LockedImage, new: LockedImage) -> str:

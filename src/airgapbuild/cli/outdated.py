@@ -96,8 +96,10 @@ def _raise_failed(console: Console, standings: tuple[Standing, ...]) -> None:
     from airgapbuild.errors import RegistryError
 
     failed = {standing.image.name: standing.error for standing in standings if standing.error}
-    for first in failed.values():
-        count = f"{len(failed)} of {len(standings)} images"
-        message = f"{count} could not be looked up: {', '.join(failed)}"
-        console.complain(RegistryError(message, hint=first.hint))
-        raise typer.Exit(first.exit_code)
+    first = next(iter(failed.values()), None)
+    if first is None:
+        return
+    count = f"{len(failed)} of {len(standings)} images"
+    message = f"{count} could not be looked up: {', '.join(failed)}"
+    console.complain(RegistryError(message, hint=first.hint))
+    raise typer.Exit(first.exit_code)

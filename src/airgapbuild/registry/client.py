@@ -32,10 +32,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _OK, _SERVER_ERROR = 200, 500
-_ELSEWHERE: Final = frozenset({401, 403, 404, 405, 429})
-"""Answers after which the next host may still have it; so are all from 500 on, and silence.
-
-405 is that of a registry that lists no tags."""
+_ELSEWHERE: Final = frozenset({401, 403, 404, 429})
+"""Answers after which the next host may still have it; so are all from 500 on, and silence."""
 _DOCUMENTS = INDEX_TYPES | MANIFEST_TYPES
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
 
