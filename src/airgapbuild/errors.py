@@ -7,6 +7,8 @@
     ├── ManifestError    3   airgapbuild.toml
     ├── LockError        4   airgapbuild.lock: missing, stale, edited, of another version
     ├── RegistryError    5   a registry or the way to it
+    │   ├── PassingError         the same may go well in a moment
+    │   └── RangeIgnored         a part was asked for, and the whole would come
     ├── IntegrityError   6   content is not what its digest or size says
     ├── BundleError      7   a bundle is incomplete or cannot be read
     ├── DaemonError      8   the Docker daemon
@@ -84,6 +86,26 @@ class RegistryError(AirgapbuildError):
         super().__init__(message, hint=hint)
         self.status = status
         """The HTTP status of the answer, None where no answer came."""
+
+
+class PassingError(RegistryError):
+    """A registry is busy, silent or cut off. Tried again; users see it when that has no end."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        status: int | None = None,
+        retry_after: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, status=status)
+        self.retry_after = retry_after
+        """What the answer says of the next try, in the words of RFC 9110, section 10.2.3."""
+
+
+class RangeIgnored(RegistryError):  # noqa: N818 - nothing has failed: the whole can be had
+    """A host gives a blob as a whole only, not in parts."""
 
 
 class IntegrityError(AirgapbuildError):

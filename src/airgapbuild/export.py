@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Event
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from airgapbuild.builder.buildkitd import render
 from airgapbuild.builder.wanted import wanted_instance
@@ -20,31 +19,34 @@ from airgapbuild.bundle.index import (
     VERSION,
     BundledFile,
     BundleIndex,
+    is_partial,
     parse_sums,
+    partial_name,
     tarball_name,
 )
 from airgapbuild.bundle.reader import open_bundle
-from airgapbuild.bundle.writer import PARTIAL, Section, Tarball, small_file, write_index
-from airgapbuild.errors import AirgapbuildError, BundleError
+from airgapbuild.bundle.writer import Tarball, small_file, write_index
+from airgapbuild.errors import AirgapbuildError, BundleError, RegistryError
+from airgapbuild.fetch import DEFAULT_PACE, Pace, Wanted, fetch
 from airgapbuild.files import write_if_changed
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
 from airgapbuild.lockfile import Lock, LockedImage, LockedPlatform, render_lock
 from airgapbuild.oci.archive import archive_members
 from airgapbuild.oci.digest import digest_of
 from airgapbuild.pins import read_pinned
-from airgapbuild.progress import SILENT, Progress, Task
+from airgapbuild.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from airgapbuild.bundle.reader import Bundle
+    from airgapbuild.bundle.writer import Section
+    from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.image import PlatformImage
     from airgapbuild.oci.reference import Reference
-    from airgapbuild.oci.source import Source
-
-_WORKERS: Final = 4
+    from airgapbuild.oci.source import RangedSource
 
 
 @dataclass(frozen=True)
@@ -60,24 +62,23 @@ class Exported:
     """Whether any file had to be touched."""
 
 
-@dataclass(frozen=True)
-class _Job:
-    """A blob to fetch once, and all the places that it goes to."""
-
-    reference: Reference
-    section: Section
-    places: tuple[tuple[Tarball, Section], ...]
-
-
 _Pin = tuple[LockedImage, LockedPlatform]
 
 
-def export(lock: Lock, source: Source, folder: Path, *, progress: Progress = SILENT) -> Exported:
+def export(
+    lock: Lock,
+    source: RangedSource,
+    folder: Path,
+    *,
+    progress: Progress = SILENT,
+    pace: Pace = DEFAULT_PACE,
+) -> Exported:
     """The bundle of a lock, in `folder`.
 
     Tarballs that are there and right are left alone; files of an older bundle that do not belong
     to this one go away. The old bundle stays whole until everything new has arrived; a run that is
-    killed while it renames leaves sums that do not match, which every reader refuses.
+    killed while it renames leaves sums that do not match, which every reader refuses. What a run
+    has left that was killed, or that a registry failed, is gone on from.
 
     Raises:
         RegistryError, IntegrityError: something cannot be had, or is not what the lock says.
@@ -91,7 +92,8 @@ def export(lock: Lock, source: Source, folder: Path, *, progress: Progress = SIL
             old = _bundle_there(folder, progress)
             kept = {_name(pin): file for pin in pins if (file := _kept(old, pin))}
             missing = [pin for pin in pins if _name(pin) not in kept]
-            made, fetched = _make(missing, source, folder, progress)
+            _go_on(folder, {_name(pin) for pin in missing}, old)
+            made, fetched = _make(missing, source, folder, progress, pace)
             files = [{**kept, **made}[_name(pin)] for pin in pins]
             index, changed = _finish(lock, files, folder, foreign)
     except OSError as error:
@@ -116,7 +118,7 @@ def _claimed(folder: Path) -> Iterator[None]:
 
 
 def _foreign(folder: Path, wanted: set[str]) -> set[str]:
-    """The files of an older bundle that are not of this one; a killed run's parts are removed.
+    """The files of an older bundle that are not of this one.
 
     Raises:
         BundleError: the folder holds something that no bundle of ours left there.
@@ -127,9 +129,7 @@ def _foreign(folder: Path, wanted: set[str]) -> set[str]:
         ours = set()
     small = {LOCK_FILE, BUILDKITD_FILE, BUILDER_FILE, INDEX_FILE, SUMS_FILE}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") and path.name.endswith(PARTIAL):
-            path.unlink()
-        elif path.name not in ours | wanted | small:
+        if not is_partial(path.name) and path.name not in ours | wanted | small:
             hint = "a bundle has a folder of its own: choose another with -o, or move this away"
             raise BundleError(f"{path}: is not a file of a bundle", hint=hint)
     return ours - wanted - small
@@ -137,15 +137,31 @@ def _foreign(folder: Path, wanted: set[str]) -> set[str]:
 
 def _bundle_there(folder: Path, progress: Progress) -> Bundle | None:
     """The bundle that is in the folder already, where it is whole and right."""
-    if not any(folder.iterdir()):
+    names = [path.name for path in folder.iterdir()]
+    partial = {name for name in names if is_partial(name)}
+    if partial.issuperset(names):
         return None
     try:
-        bundle = open_bundle(folder)
+        bundle = open_bundle(folder, besides=partial)
         bundle.check_files(progress=progress)
     except AirgapbuildError as error:
         progress.detail(f"not reused: {error.message}")
         return None
     return bundle
+
+
+def _go_on(folder: Path, missing: set[str], old: Bundle | None) -> None:
+    """Leaves of killed runs what the tarballs that are still to be made can go on from.
+
+    A tarball that no sums vouch for is as good as one under construction.
+    """
+    partial = {partial_name(name): name for name in missing}
+    for path in folder.iterdir():
+        if is_partial(path.name) and path.name not in partial:
+            path.unlink()
+    for unfinished, name in partial.items():
+        if old is None and (folder / name).exists() and not (folder / unfinished).exists():
+            (folder / name).rename(folder / unfinished)
 
 
 def _kept(old: Bundle | None, pin: _Pin) -> BundledFile | None:
@@ -164,37 +180,40 @@ def _name(pin: _Pin) -> str:
 
 
 def _make(
-    pins: list[_Pin], source: Source, folder: Path, progress: Progress
+    pins: list[_Pin], source: RangedSource, folder: Path, progress: Progress, pace: Pace
 ) -> tuple[dict[str, BundledFile], int]:
     """The tarballs of these pins, by name, and the bytes fetched; all of them, or none."""
     if not pins:
         return {}, 0
-    pool = ThreadPoolExecutor(_WORKERS, "export")
-    stop = Event()
+    with ThreadPoolExecutor(pace.workers, "export") as pool:
+        images = list(pool.map(lambda pin: read_pinned(source, *pin), pins))
     tarballs: list[Tarball] = []
     try:
-        for pin, image in zip(pins, pool.map(lambda p: read_pinned(source, *p), pins), strict=True):
+        for pin, image in zip(pins, images, strict=True):
             tarballs.append(_tarball(folder, pin, image))
-        jobs = _jobs(zip(pins, tarballs, strict=True))
-        size = sum(job.section.size for job in jobs)
-        task = progress.task("fetch", size)
-        arrived = Event()
-        _sum_up(
-            tarballs,
-            [pool.submit(_fetch, job, source, task, arrived, stop) for job in jobs],
-            arrived,
-        )
-        task.done(f"{len(jobs)} blobs")
-        return {tarball.name: tarball.commit() for tarball in tarballs}, size
-    except BaseException as error:
-        # The other transfers end at their next chunk; who pressed Ctrl-C does not wait for it.
-        stop.set()
-        pool.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
+        blobs = _blobs(zip(pins, tarballs, strict=True))
+        task = progress.task("fetch", sum(wanted.blob.size for wanted in blobs))
+
+        def sum_up() -> None:
+            for tarball in tarballs:
+                tarball.sum_up()
+
+        fetched = fetch(blobs, source, task, pace=pace, meanwhile=sum_up)
+        task.done(f"{len(blobs)} blobs")
+        return {tarball.name: tarball.commit() for tarball in tarballs}, fetched
+    except RegistryError as error:
+        raise _unfinished(error) from error
+    except BaseException:
         for tarball in tarballs:
             tarball.abandon()
         raise
-    finally:
-        pool.shutdown(wait=False)
+
+
+def _unfinished(error: RegistryError) -> RegistryError:
+    """The same error; what has arrived until then stays for the next run."""
+    kept = "what has arrived is kept: run it again, and it goes on from there"
+    hint = f"{error.hint}; {kept}" if error.hint else kept
+    return RegistryError(error.message, hint=hint, status=error.status)
 
 
 def _tarball(folder: Path, pin: _Pin, image: PlatformImage) -> Tarball:
@@ -203,45 +222,16 @@ def _tarball(folder: Path, pin: _Pin, image: PlatformImage) -> Tarball:
     return Tarball(folder, _name(pin), members, locked_image.name, locked.platform)
 
 
-def _jobs(pairs: Iterable[tuple[_Pin, Tarball]]) -> list[_Job]:
+def _blobs(pairs: Iterable[tuple[_Pin, Tarball]]) -> list[Wanted]:
+    """What is to be fetched, each content once, in the order of the tarballs."""
     places: dict[Digest, list[tuple[Tarball, Section]]] = {}
-    references: dict[Digest, Reference] = {}
+    found: dict[Digest, tuple[Reference, Descriptor]] = {}
     for (image, _), tarball in pairs:
         for section in tarball.missing:
-            if section.digest:
-                places.setdefault(section.digest, []).append((tarball, section))
-                references.setdefault(section.digest, image.ref)
-    return [_Job(references[digest], found[0][1], tuple(found)) for digest, found in places.items()]
-
-
-def _sum_up(tarballs: list[Tarball], fetches: list[Future[None]], arrived: Event) -> None:
-    """Takes the tarballs' sums beside the threads that fetch, until all have ended well."""
-    running = set(fetches)
-    for fetch in fetches:
-        fetch.add_done_callback(lambda _: arrived.set())
-    while running:
-        arrived.wait()
-        arrived.clear()
-        ended = {fetch for fetch in running if fetch.done()}
-        for fetch in ended:
-            fetch.result()
-        running -= ended
-        for tarball in tarballs:
-            tarball.sum_up()
-
-
-def _fetch(job: _Job, source: Source, task: Task, arrived: Event, stop: Event) -> None:
-    if job.section.blob is None:
-        return
-    position = 0
-    for chunk in source.blob(job.reference, job.section.blob):
-        if stop.is_set():
-            return
-        for tarball, section in job.places:
-            tarball.write(section, position, chunk)
-        position += len(chunk)
-        task.advance(len(chunk))
-        arrived.set()
+            if section.blob:
+                places.setdefault(section.blob.digest, []).append((tarball, section))
+                found.setdefault(section.blob.digest, (image.ref, section.blob))
+    return [Wanted(*found[digest], tuple(where)) for digest, where in places.items()]
 
 
 def _finish(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airgapbuild.errors import IntegrityError, RegistryError
+from airgapbuild.errors import IntegrityError
 from airgapbuild.manifest import RegistrySettings
 from airgapbuild.oci.content import DOCKER_MANIFEST, MAX_DOCUMENT, Content, Descriptor
 from airgapbuild.oci.digest import digest_of
@@ -126,9 +126,8 @@ def test_closing_early_frees_the_connection(server: Server, opened: Open) -> Non
     ("body", "why"),
     [
         (BLOB[:-1] + b"!", f"expected {LAYER.digest}, got sha256:"),
-        (BLOB + b"!", f"more than the {LAYER.size} bytes of {LAYER.digest}"),
-        (BLOB * 20, f"more than the {LAYER.size} bytes of {LAYER.digest}"),
-        (BLOB[:-1], f"{LAYER.size - 1} of the {LAYER.size} bytes of {LAYER.digest}"),
+        (BLOB + b"!", f"{LAYER.size + 1} bytes, not the {LAYER.size} of {LAYER.digest}"),
+        (BLOB[:-1], f"{LAYER.size - 1} bytes, not the {LAYER.size} of {LAYER.digest}"),
     ],
 )
 def test_wrong_bytes_are_never_asked_for_elsewhere(
@@ -142,18 +141,3 @@ def test_wrong_bytes_are_never_asked_for_elsewhere(
     start = f"blob {LAYER.digest[7:19]} of {other.address}/app:1 from {server.address}: {why}"
     assert caught.value.message.startswith(start)
     assert other.asked == []
-
-
-def test_a_connection_cut_in_the_middle_is_said(server: Server, opened: Open) -> None:
-    server.script[BLOB_PATH] = Reply(body=BLOB, cut=100_000)
-    with pytest.raises(RegistryError) as caught:
-        read(opened(), app(server))
-    assert caught.value.message == (
-        f"registry {server.address}: the connection broke off in the middle of an answer"
-    )
-    assert caught.value.hint == "run it again"
-
-
-def test_a_document_cut_in_the_middle_is_said(server: Server, opened: Open) -> None:
-    server.script[DOCUMENT] = Reply(body=MANIFEST, headers=GOOD.headers, cut=10)
-    assert "broke off in the middle" in refused(opened(), app(server)).message

@@ -49,6 +49,14 @@ class MemorySource:
         chunks = (raw[start : start + self.chunk] for start in range(0, len(raw), self.chunk))
         return verified(chunks, descriptor.digest, descriptor.size, descriptor.digest)
 
+    def part(
+        self, reference: Reference, descriptor: Descriptor, start: int, stop: int
+    ) -> Iterator[bytes]:
+        self.asked.append(f"{reference.name}@{descriptor.digest}:{start}-{stop}")
+        raw = self.blobs[descriptor.digest]
+        for at in range(start, stop, self.chunk):
+            yield raw[at : min(at + self.chunk, stop)]
+
     def publish(
         self,
         name: str,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airgapbuild.bundle.frames import stored_length, stored_pieces
+from airgapbuild.bundle.frames import frames_of, stored_length
 from airgapbuild.bundle.reader import Bundle, open_bundle
 from airgapbuild.bundle.writer import Tarball
 from airgapbuild.errors import AirgapbuildError, BundleError, IntegrityError
@@ -80,8 +80,14 @@ def vouch(folder: Path, name: str) -> None:
 
 
 def stored(content: bytes) -> bytes:
-    _, pieces = stored_pieces(len(content), 0, content)
-    raw = b"".join(pieces)
+    raw = b"".join(
+        piece
+        for frame in frames_of(len(content))
+        for piece in (
+            frame.header,
+            *frame.pieces(frame.start, memoryview(content)[frame.start : frame.stop])[1],
+        )
+    )
     assert len(raw) == stored_length(len(content))
     return raw
 

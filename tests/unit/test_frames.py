@@ -7,7 +7,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airgapbuild.bundle.frames import FRAME, decoded, stored_length, stored_pieces
+from airgapbuild.bundle.frames import FRAME, decoded, frame_at, frames_of, stored_length
 from airgapbuild.errors import BundleError
 
 SIZES = st.one_of(
@@ -19,9 +19,14 @@ SIZES = st.one_of(
 def store(content: bytes, cuts: list[int]) -> bytes:
     """The frames of some content, written in chunks that end at `cuts`, last chunk first."""
     file = bytearray(stored_length(len(content)))
-    ends = sorted({cut for cut in cuts if 0 < cut < len(content)} | {len(content)})
+    starts = {frame.start for frame in frames_of(len(content))}
+    ends = sorted({cut for cut in (*cuts, *starts) if 0 < cut < len(content)} | {len(content)})
     for start, end in reversed(list(zip([0, *ends], ends, strict=False))):
-        offset, pieces = stored_pieces(len(content), start, content[start:end])
+        if end == 0:
+            continue
+        frame = frame_at(len(content), start)
+        file[frame.offset : frame.offset + len(frame.header)] = frame.header
+        offset, pieces = frame.pieces(start, memoryview(content)[start:end])
         for piece in pieces:
             file[offset : offset + len(piece)] = piece
             offset += len(piece)
@@ -40,6 +45,11 @@ def test_any_zstd_reader_gives_the_content_back_however_it_was_cut(
     ) as reader:
         assert reader.read() == content
     assert b"".join(decoded(io.BytesIO(stored), len(stored), "file")) == content
+    frames = list(frames_of(size))
+    raws = [stored[frame.offset : frame.offset + frame.length] for frame in frames]
+    pieces = [b"".join(f.content(raw)) for f, raw in zip(frames, raws, strict=True)]
+    assert b"".join(pieces) == content
+    assert sum(frame.length for frame in frames) == len(stored)
 
 
 def test_the_frames_do_not_depend_on_the_chunks() -> None:

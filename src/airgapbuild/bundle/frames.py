@@ -16,6 +16,7 @@ Source: RFC 8878, 3.1.1 (frames) and 3.1.1.2 (blocks).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final
 
 import zstandard
@@ -42,28 +43,66 @@ def stored_length(size: int) -> int:
     return full * _FULL_FRAME + (_position(rest) if rest else 0)
 
 
-def stored_pieces(size: int, start: int, chunk: bytes) -> tuple[int, list[bytes | memoryview]]:
-    """Where to write a chunk of a run of `size` bytes that begins at byte `start`, and what.
+@dataclass(frozen=True)
+class Frame:
+    """One frame of a run: it stores the run's bytes from `start` to `stop`."""
 
-    Returns the offset from the run's first frame, and the buffers to write there one after the
-    other: the chunk, with the headers of the frames and blocks that begin in it.
-    """
-    pieces: list[bytes | memoryview] = []
-    view = memoryview(chunk)
-    position = start
-    while view:
-        in_frame = position % FRAME
-        if in_frame == 0:
-            pieces.append(_frame_header(min(FRAME, size - position)))
-        if in_frame % _BLOCK == 0:
-            pieces.append(_block_header(size, position))
-        taken = view[: _BLOCK - in_frame % _BLOCK]
-        pieces.append(taken)
-        view = view[len(taken) :]
-        position += len(taken)
-    frames, in_frame = divmod(start, FRAME)
-    offset = frames * _FULL_FRAME + (_position(in_frame) if in_frame else 0)
-    return offset, pieces
+    start: int
+    stop: int
+
+    @property
+    def offset(self) -> int:
+        """Of its first byte, from the run's first frame."""
+        return self.start // FRAME * _FULL_FRAME
+
+    @property
+    def length(self) -> int:
+        """Of all its bytes."""
+        return _position(self.stop - self.start)
+
+    @property
+    def header(self) -> bytes:
+        """Its first bytes. Whoever writes them last can tell a whole frame from a begun one."""
+        return _MAGIC + _DESCRIPTOR + (self.stop - self.start).to_bytes(4, "little")
+
+    def pieces(self, position: int, chunk: memoryview) -> tuple[int, list[bytes | memoryview]]:
+        """Where to write a chunk of the run that begins at byte `position` of it, and what.
+
+        Returns the offset from the run's first frame, and the buffers to write there one after the
+        other: the chunk, with the headers of the blocks that begin in it.
+        """
+        within = position - self.start
+        offset = self.offset + _position(within)
+        pieces: list[bytes | memoryview] = []
+        while chunk:
+            if within % _BLOCK == 0:
+                pieces.append(self._block_header(within))
+            taken = chunk[: _BLOCK - within % _BLOCK]
+            pieces.append(taken)
+            chunk = chunk[len(taken) :]
+            within += len(taken)
+        return offset, pieces
+
+    def content(self, stored: bytes) -> Iterator[memoryview]:
+        """The run's bytes in this frame's bytes, block by block."""
+        view = memoryview(stored)
+        for at in range(_FRAME_HEADER, len(view), _BLOCK_HEADER + _BLOCK):
+            yield view[at + _BLOCK_HEADER : at + _BLOCK_HEADER + _BLOCK]
+
+    def _block_header(self, within: int) -> bytes:
+        left = self.stop - self.start - within
+        return (min(left, _BLOCK) << 3 | (left <= _BLOCK)).to_bytes(_BLOCK_HEADER, "little")
+
+
+def frame_at(size: int, position: int) -> Frame:
+    """The frame that stores byte `position` of a run of `size` bytes."""
+    start = position - position % FRAME
+    return Frame(start, min(size, start + FRAME))
+
+
+def frames_of(size: int) -> Iterator[Frame]:
+    """The frames of a run of `size` bytes, in order."""
+    return (frame_at(size, start) for start in range(0, size, FRAME))
 
 
 def decoded(file: IO[bytes], length: int, what: str) -> Iterator[bytes]:
@@ -101,16 +140,5 @@ class _Slice:
 
 
 def _position(in_frame: int) -> int:
-    """Where in a frame the byte after the first `in_frame` (> 0) bytes of content is written."""
+    """Where in a frame the byte after the first `in_frame` bytes of content is written."""
     return _FRAME_HEADER + in_frame + _BLOCK_HEADER * -(-in_frame // _BLOCK)
-
-
-def _frame_header(size: int) -> bytes:
-    return _MAGIC + _DESCRIPTOR + size.to_bytes(4, "little")
-
-
-def _block_header(size: int, position: int) -> bytes:
-    frame_end = min(size, (position // FRAME + 1) * FRAME)
-    length = min(_BLOCK, frame_end - position)
-    last = position + length == frame_end
-    return (length << 3 | last).to_bytes(3, "little")

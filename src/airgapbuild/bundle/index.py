@@ -27,6 +27,7 @@ VERSION: Final = 1
 FETCH_AGAIN: Final = "bring this file over again"
 """The hint for a file that is not what the bundle says of it."""
 
+_PARTIAL = ".part"
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 _SUM_LINE = re.compile(r"([0-9a-f]{64})  (\S+)", re.ASCII)
 
@@ -78,6 +79,16 @@ class BundleIndex(Table):
 def tarball_name(image: LockedImage, platform: Platform) -> str:
     """The file name of an image's platform: `buildkit_v0.34.2_linux-amd64.oci.tar.zst`."""
     return f"{image.name}_{image.version_tag}_{platform.slug}.oci.tar.zst"
+
+
+def partial_name(name: str) -> str:
+    """Where a file lies while it is made."""
+    return f".{name}{_PARTIAL}"
+
+
+def is_partial(name: str) -> bool:
+    """Whether this is a file that was not made to its end."""
+    return name.startswith(".") and name.endswith(_PARTIAL)
 
 
 def render_index(index: BundleIndex) -> bytes:

@@ -24,6 +24,7 @@ from airgapbuild.bundle.index import (
     BundledBlob,
     BundledFile,
     BundleIndex,
+    is_partial,
     parse_bundle_index,
     parse_sums,
     sha256_of,
@@ -46,7 +47,7 @@ from airgapbuild.pins import read_pinned
 from airgapbuild.progress import SILENT, Progress, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from airgapbuild.oci.image import PlatformImage
@@ -168,8 +169,8 @@ class Bundle:
         _compare(path, hasher.hexdigest(), self.sums[file.name], "sha256")
 
 
-def open_bundle(folder: Path) -> Bundle:
-    """The bundle in a folder, its small files proven and no file too many.
+def open_bundle(folder: Path, *, besides: Collection[str] = ()) -> Bundle:
+    """The bundle in a folder, its small files proven and no file too many, but for `besides`.
 
     Raises:
         BundleError: it is no bundle, or a file is missing, foreign, or not a plain file.
@@ -184,17 +185,21 @@ def open_bundle(folder: Path) -> Bundle:
     index = parse_bundle_index(raw_index, str(folder / INDEX_FILE))
     raw_lock = _vouched(folder, LOCK_FILE, sums)
     _compare(folder / LOCK_FILE, digest_of(raw_lock), index.lock, INDEX_FILE)
-    _check_names(folder, index, sums)
+    _check_names(folder, index, sums, besides)
     return Bundle(folder, parse_lock(raw_lock, str(folder / LOCK_FILE)), index, sums)
 
 
-def _check_names(folder: Path, index: BundleIndex, sums: Mapping[str, str]) -> None:
+def _check_names(
+    folder: Path, index: BundleIndex, sums: Mapping[str, str], besides: Collection[str]
+) -> None:
     listed = {file.name: file.sha256 for file in index.files}
     if {**listed, INDEX_FILE: sums[INDEX_FILE]} != sums:
         raise BundleError(f"{folder}: {SUMS_FILE} and {INDEX_FILE} do not agree")
     for path in sorted(folder.iterdir()):
-        if path.name not in sums and path.name != SUMS_FILE:
+        if path.name not in {*sums, SUMS_FILE, *besides}:
             hint = "a bundle's folder holds nothing else: move it away"
+            if is_partial(path.name):
+                hint = "an export was cut off here: run it again until it ends well"
             raise BundleError(f"{path}: does not belong to the bundle", hint=hint)
         if not stat.S_ISREG(path.lstat().st_mode):
             raise BundleError(f"{path}: not a plain file")

@@ -1,8 +1,10 @@
 """Writing a bundle: tarballs whose parts arrive in any order, then the files that vouch for them.
 
 The place of every byte of a tarball follows from its members' sizes (see `frames`), so blobs are
-written as they come, by whichever thread has them. The sum of the file is taken close behind the
-writers, as far as the file has no gap, from the page cache.
+written as they come, by whichever threads have them. A frame's header is written after its content:
+it marks the frame whole, so the file itself tells a later run how far a killed one has come. The
+sum of the file is taken close behind the writers, as far as the file has no gap, from the page
+cache.
 """
 
 from __future__ import annotations
@@ -10,16 +12,18 @@ from __future__ import annotations
 import hashlib
 import os
 import weakref
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from airgapbuild.bundle.frames import stored_length, stored_pieces
+from airgapbuild.bundle.frames import Frame, frame_at, frames_of, stored_length
 from airgapbuild.bundle.index import (
     INDEX_FILE,
     SUMS_FILE,
     BundledBlob,
     BundledFile,
     BundleIndex,
+    partial_name,
     render_index,
     render_sums,
     sha256_of,
@@ -37,14 +41,11 @@ if TYPE_CHECKING:
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.platform import Platform
 
-PARTIAL: Final = ".part"
-"""The suffix of a tarball under construction; its name begins with a dot."""
-
 _READ: Final = 256 << 10
 """How much is summed at once, in bytes: it stays in a core's own cache meanwhile."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Section:
     """A run of the tar that is stored in frames of its own: a blob, or what lies between two."""
 
@@ -63,8 +64,9 @@ class Section:
 class Tarball:
     """An `.oci.tar.zst` under construction, beside the place that it will take.
 
-    What is in hand is written at once; `missing` are the sections that `write` must fill, each from
-    its beginning on.
+    What is in hand is written at once; `missing` are the sections that `write` must fill. Of a
+    section that a killed run has begun, `found` are the frames that need not come again, if the
+    blob proves right; else `forget` them.
     """
 
     def __init__(
@@ -73,68 +75,83 @@ class Tarball:
         self.name = name
         self._image = image
         self._platform = platform
-        self._path = folder / f".{name}{PARTIAL}"
+        self._path = folder / partial_name(name)
         self._target = folder / name
         self._sections = tuple(_sections(members))
-        self._written: dict[int, int] = {}
-        self._hasher = hashlib.sha256()
-        self._hashed = 0
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         # Not before the last thread has let go of it: its number may soon be another file's.
         weakref.finalize(self, os.close, self._fd)
         os.fchmod(self._fd, 0o644)
+        self._whole: set[int] = set()
+        self._found = self._resumed()
+        self._begin_sum()
         for section in self._sections:
             if section.data is not None:
                 self.write(section, 0, section.data)
-
-    @property
-    def size(self) -> int:
-        """The size of the file, in bytes."""
-        return self._sections[-1].end
 
     @property
     def missing(self) -> list[Section]:
         """The sections whose blobs are not in hand."""
         return [section for section in self._sections if section.blob]
 
+    def found(self, section: Section) -> frozenset[Frame]:
+        """The frames of a section that a killed run has left."""
+        return self._found.get(section, frozenset())
+
+    def forget(self, section: Section) -> None:
+        """Empties a section whose content was not right; all of it must be written."""
+        for frame in frames_of(section.size):
+            self._whole.discard(section.offset + frame.offset)
+            self._put(section.offset + frame.offset, [bytes(len(frame.header))])
+        self._sum_is_stale = True
+
     def write(self, section: Section, start: int, chunk: bytes) -> None:
-        """Puts the next chunk at byte `start` of a section. One thread for each section."""
-        offset, pieces = stored_pieces(section.size, start, chunk)
-        offset += section.offset
-        while pieces:
-            written = os.pwritev(self._fd, pieces, offset)
-            offset += written
-            while pieces and written >= len(pieces[0]):
-                written -= len(pieces.pop(0))
-            if pieces:
-                pieces[0] = memoryview(pieces[0])[written:]
-        self._written[section.offset] = offset
+        """Puts a chunk at byte `start` of a section. One thread writes a frame, in order."""
+        view = memoryview(chunk)
+        while view:
+            frame = frame_at(section.size, start)
+            part = view[: frame.stop - start]
+            offset, pieces = frame.pieces(start, part)
+            self._put(section.offset + offset, pieces)
+            start += len(part)
+            view = view[len(part) :]
+            if start == frame.stop:
+                self._put(section.offset + frame.offset, [frame.header])
+                self._whole.add(section.offset + frame.offset)
+
+    def read(self, section: Section) -> Iterator[memoryview]:
+        """The content of a section, all of whose frames are found or written."""
+        for frame in frames_of(section.size):
+            yield from frame.content(
+                os.pread(self._fd, frame.length, section.offset + frame.offset)
+            )
 
     def sum_up(self) -> None:
         """Takes the sum on to the file's first gap. One thread, beside those that write."""
-        for section in self._sections:
-            if section.end <= self._hashed:
-                continue
-            end = self._written.get(section.offset, section.offset)
-            while self._hashed < end:
-                chunk = os.pread(self._fd, min(_READ, end - self._hashed), self._hashed)
-                self._hasher.update(chunk)
-                self._hashed += len(chunk)
-            if end < section.end:
+        while self._unsummed:
+            section, frame = self._unsummed[0]
+            offset = section.offset + frame.offset
+            if offset not in self._whole:
                 return
+            for start in range(0, frame.length, _READ):
+                size = min(_READ, frame.length - start)
+                self._hasher.update(os.pread(self._fd, size, offset + start))
+            self._unsummed.popleft()
 
     def commit(self) -> BundledFile:
         """The file under its name, and what bundle.json says of it.
 
         It is not synced: SHA256SUMS, written last, tells a whole bundle from one cut by a crash.
         """
+        if self._sum_is_stale:
+            self._begin_sum()
         self.sum_up()
-        if self._hashed != self.size:
-            raise RuntimeError(f"{self.name}: {self._hashed} of {self.size} bytes are there")
+        if self._unsummed:
+            raise RuntimeError(f"{self.name}: {len(self._unsummed)} frames are not there")
         self._path.replace(self._target)
         return BundledFile(
             name=self.name,
-            size=self.size,
+            size=self._size,
             sha256=self._hasher.hexdigest(),
             image=self._image,
             platform=self._platform,
@@ -144,6 +161,44 @@ class Tarball:
     def abandon(self) -> None:
         """Nothing is left of it, though a thread may still be writing."""
         self._path.unlink(missing_ok=True)
+
+    @property
+    def _size(self) -> int:
+        return self._sections[-1].end
+
+    def _begin_sum(self) -> None:
+        self._hasher = hashlib.sha256()
+        self._unsummed = deque(
+            (section, frame) for section in self._sections for frame in frames_of(section.size)
+        )
+        self._sum_is_stale = False
+
+    def _resumed(self) -> dict[Section, frozenset[Frame]]:
+        """The frames that a killed run has left, by section.
+
+        Its first section names every blob by digest: where that one is the same, so is the rest.
+        """
+        head = self._sections[0]
+        if b"".join(self.read(head)) != head.data:
+            os.ftruncate(self._fd, 0)
+            return {}
+        return {section: frozenset(self._left(section)) for section in self.missing}
+
+    def _left(self, section: Section) -> Iterator[Frame]:
+        for frame in frames_of(section.size):
+            offset, header = section.offset + frame.offset, frame.header
+            if os.pread(self._fd, len(header), offset) == header:
+                self._whole.add(offset)
+                yield frame
+
+    def _put(self, offset: int, pieces: list[bytes | memoryview]) -> None:
+        while pieces:
+            written = os.pwritev(self._fd, pieces, offset)
+            offset += written
+            while pieces and written >= len(pieces[0]):
+                written -= len(pieces.pop(0))
+            if pieces:
+                pieces[0] = memoryview(pieces[0])[written:]
 
 
 def write_index(folder: Path, index: BundleIndex) -> bool:

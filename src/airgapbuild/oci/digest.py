@@ -54,7 +54,7 @@ def short(digest: Digest) -> str:
     return encoded(digest)[:12]
 
 
-def verified(chunks: Iterable[bytes], digest: Digest, size: int, what: str) -> Iterator[bytes]:
+def verified(chunks: Iterable[bytes], digest: Digest, size: int, what: object) -> Iterator[bytes]:
     """The same chunks; the last one is given out only when the whole is what it should be.
 
     A consumer that reads to the end without an error has read `size` bytes of this digest. No more

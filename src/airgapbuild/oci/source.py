@@ -48,6 +48,20 @@ class TaggedSource(Source, Protocol):
         """
 
 
+class RangedSource(Source, Protocol):
+    """A source that gives parts of blobs as well."""
+
+    def part(
+        self, reference: Reference, descriptor: Descriptor, start: int, stop: int
+    ) -> Iterator[bytes]:
+        """The bytes of a blob from `start` to `stop`, not verified: only a whole blob can be.
+
+        Raises:
+            RangeIgnored: it cannot be had but from its beginning.
+            RegistryError, BundleError: it cannot be had, or breaks off.
+        """
+
+
 def read_blob(source: Source, reference: Reference, descriptor: Descriptor) -> bytes:
     """A small blob as a whole. The caller bounds its size by what it accepts as a descriptor."""
     return b"".join(source.blob(reference, descriptor))

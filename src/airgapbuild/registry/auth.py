@@ -84,7 +84,8 @@ class Authenticator:
         """The answer to a request for something of a repository, logged in if need be.
 
         Raises:
-            RegistryError: the status is not 200, or a token server is not to be had or trusted.
+            RegistryError: the status is neither 200 nor 206, or a token server is not to be had or
+                trusted.
         """
         shown = self._known(host, path)
         answer = self._transport.send(replace(request, authorization=shown))
@@ -93,7 +94,7 @@ class Authenticator:
             header = self._answer(host, path, what, answer, shown)
             if header and header != shown:
                 answer = self._transport.send(replace(request, authorization=header))
-        if answer.status != _OK:
+        if answer.status not in _GIVEN:
             raise refusal(host.name, what, answer, self._user(host))
         return answer
 
@@ -158,7 +159,8 @@ class Authenticator:
         return _Grant(f"Bearer {token}", self._clock() + lifetime)
 
 
-_OK, _UNAUTHORIZED = 200, 401
+_OK, _PARTIAL, _UNAUTHORIZED = 200, 206, 401
+_GIVEN = frozenset({_OK, _PARTIAL})
 _LIFETIME = 60.0
 _MAX_ANSWER = 1 << 20
 _TOKEN = re.compile(r"[!-~]+", re.ASCII)

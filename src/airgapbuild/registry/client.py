@@ -5,22 +5,25 @@ Source: OCI distribution specification v1.1, "Pull" and "Content Discovery".
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from airgapbuild.errors import IntegrityError, RegistryError
+from airgapbuild.errors import IntegrityError, PassingError, RangeIgnored, RegistryError
 from airgapbuild.oci.content import INDEX_TYPES, MANIFEST_TYPES, MAX_DOCUMENT, content
-from airgapbuild.oci.digest import short, verified
+from airgapbuild.oci.digest import verified
 from airgapbuild.progress import SILENT
 from airgapbuild.registry.auth import Authenticator
 from airgapbuild.registry.hosts import hosts_for, key_for
 from airgapbuild.registry.listing import MAX_PAGE, MAX_PAGES, next_query, tags_of
+from airgapbuild.registry.retries import Attempts
+from airgapbuild.registry.transfer import Transfer
 from airgapbuild.registry.transport import DEFAULT_TIMEOUTS, NOTHING, Request, Transport
 from airgapbuild.registry.trust import Trust
 from airgapbuild.registry.words import legible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     from airgapbuild.manifest import RegistrySettings
     from airgapbuild.oci.content import Content, Descriptor
@@ -32,9 +35,10 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _OK, _SERVER_ERROR = 200, 500
-_ELSEWHERE: Final = frozenset({401, 403, 404, 429})
+_ELSEWHERE: Final = frozenset({401, 403, 404, 408, 429})
 """Answers after which the next host may still have it; so are all from 500 on, and silence."""
 _DOCUMENTS = INDEX_TYPES | MANIFEST_TYPES
+_ACCEPTED = ", ".join(sorted(_DOCUMENTS))
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
 
 
@@ -56,6 +60,7 @@ class RegistrySource:
     ) -> None:
         self._settings = settings
         self._progress = progress
+        self._retries = timeouts.retries
         self._transport = Transport(timeouts=timeouts, environ=environ)
         self._authenticator = Authenticator(self._transport, credentials)
         self._answered: dict[Reference, str] = {}
@@ -94,17 +99,31 @@ class RegistrySource:
         `urls` of foreign layers are never followed (GHSA-742w-89gc-8m9c).
 
         Raises:
-            RegistryError: no host gives it, or it breaks off.
+            RegistryError: no host gives it, or it breaks off and does not go on.
             IntegrityError: the bytes are not those of the descriptor.
 
         Source: OCI distribution specification v1.1, "Pulling blobs".
         """
-        what = f"blob {short(descriptor.digest)} of {reference.familiar}"
-        path = f"blobs/{descriptor.digest}"
-        answer = self._first(reference, lambda host: self._get(host, reference, path, what))
-        place = f"{what} from {answer.request.address}"
-        with closing(answer):
-            yield from verified(answer.chunks(), descriptor.digest, descriptor.size, place)
+        transfer = Transfer(reference, descriptor, 0, descriptor.size)
+        with closing(self._transferred(transfer)) as chunks:
+            yield from verified(chunks, descriptor.digest, descriptor.size, transfer)
+
+    def part(
+        self, reference: Reference, descriptor: Descriptor, start: int, stop: int
+    ) -> Iterator[bytes]:
+        """The chunks of a blob's bytes from `start` up to, without it, `stop`; not verified.
+
+        Whoever has all parts checks the whole. Nothing is asked before the first chunk is; closing
+        the iterator closes the connection.
+
+        Raises:
+            RangeIgnored: a host has the blob, but gives it as a whole only.
+            RegistryError: no host gives it, or it breaks off and does not go on.
+            IntegrityError: there are more bytes, or the blob is of another size.
+
+        Source: RFC 9110, section 14; OCI distribution specification v1.1, "Pulling blobs".
+        """
+        return self._transferred(Transfer(reference, descriptor, start, stop))
 
     def close(self) -> None:
         """Closes the connections."""
@@ -114,19 +133,79 @@ class RegistrySource:
         """What the first host gives that has it."""
         failures: list[RegistryError] = []
         for host in hosts_for(reference, self._settings):
+            with self._passed_over(reference, failures):
+                return self._again(host, reference, ask)
+        raise self._none_gave(reference, failures)
+
+    def _again(self, host: Host, reference: Reference, ask: Callable[[Host], _T]) -> _T:
+        """What one host gives, which is asked again where that may help."""
+        attempts = Attempts(self._retries, self._progress)
+        while True:
             try:
                 return ask(host)
-            except RegistryError as error:
-                if not _may_be_elsewhere(error):
-                    raise
-                failures.append(error)
-                self._progress.detail(error.message)
-        raise _all_failed(reference, key_for(reference, self._settings), failures)
+            except PassingError as error:
+                attempts.failed(host.shown(reference), error)
+
+    @contextmanager
+    def _passed_over(self, reference: Reference, failures: list[RegistryError]) -> Iterator[None]:
+        """Adds a host's failure to the others', unless the next host could do no better."""
+        try:
+            yield
+        except RangeIgnored:
+            raise
+        except RegistryError as error:
+            failures.append(error)
+            if not _may_be_elsewhere(error):
+                raise self._none_gave(reference, failures) from None
+            self._progress.detail(error.message)
+
+    def _none_gave(self, reference: Reference, failures: list[RegistryError]) -> RegistryError:
+        """One error for all hosts that were asked."""
+        hosts = hosts_for(reference, self._settings)
+        if not hosts:
+            return RegistryError(
+                f"registry {reference.registry}: there is no host to ask for {reference.familiar}",
+                hint=f'name mirrors in [registries."{key_for(reference, self._settings)}"], '
+                "or drop upstream = false",
+            )
+        if [host.shown(reference) for host in hosts] == [reference.familiar]:
+            return failures[0]
+        statuses = {error.status for error in failures}
+        return RegistryError(
+            f"{reference.familiar}: {'; '.join(error.message for error in failures)}",
+            hint=next((error.hint for error in reversed(failures) if error.hint), None),
+            status=statuses.pop() if len(statuses) == 1 else None,
+        )
+
+    def _transferred(self, transfer: Transfer) -> Generator[bytes]:
+        """The chunks of a transfer; where one host ends for good, the next goes on."""
+        failures: list[RegistryError] = []
+        for host in hosts_for(transfer.reference, self._settings):
+            with self._passed_over(transfer.reference, failures):
+                yield from self._chunks(host, transfer)
+                return
+        raise self._none_gave(transfer.reference, failures)
+
+    def _chunks(self, host: Host, transfer: Transfer) -> Generator[bytes]:
+        """The chunks of a transfer from one host, which is asked again where it breaks off."""
+        reference = transfer.reference
+        attempts = Attempts(self._retries, self._progress)
+        while not transfer.complete:
+            try:
+                request = replace(_request(host, reference, transfer.path), span=transfer.span)
+                with closing(self._get(host, reference, transfer.what, request)) as answer:
+                    for chunk in transfer.chunks(answer):
+                        attempts.advanced()
+                        yield chunk
+            except PassingError as error:
+                if not transfer.complete:
+                    attempts.failed(transfer.rest, error)
 
     def _manifest(self, host: Host, reference: Reference) -> Content:
         what = host.shown(reference)
         path = f"manifests/{reference.digest or reference.tag}"
-        answer = self._get(host, reference, path, what, ", ".join(sorted(_DOCUMENTS)))
+        request = replace(_request(host, reference, path), accept=_ACCEPTED)
+        answer = self._get(host, reference, what, request)
         media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type not in _DOCUMENTS:
             answer.close()
@@ -149,7 +228,8 @@ class RegistrySource:
         tags: list[str] = []
         query: str | None = f"n={MAX_PAGE}"
         for _ in range(MAX_PAGES):
-            answer = self._get(host, reference, f"tags/list?{query}", what)
+            request = _request(host, reference, f"tags/list?{query}")
+            answer = self._get(host, reference, what, request)
             tags += tags_of(answer.body(MAX_DOCUMENT), f"registry {host.name}: {what}")
             query = next_query(answer.headers.get("Link", ""))
             if query is None:
@@ -157,37 +237,20 @@ class RegistrySource:
         self._progress.note(f"{what}: only the first {len(tags)} were read")
         return tuple(tags)
 
-    def _get(
-        self, host: Host, reference: Reference, path: str, what: str, accept: str = "*/*"
-    ) -> Answer:
-        repository = host.path_of(reference)
-        url = f"{host.base}/{repository}/{path}"
-        request = Request(host.name, url, Trust.of(host.settings), accept)
-        answer = self._authenticator.get(host, repository, what, request)
+    def _get(self, host: Host, reference: Reference, what: str, request: Request) -> Answer:
+        answer = self._authenticator.get(host, host.path_of(reference), what, request)
         self._progress.detail(f"{what}: from {answer.request.address}")
         return answer
+
+
+def _request(host: Host, reference: Reference, path: str) -> Request:
+    url = f"{host.base}/{host.path_of(reference)}/{path}"
+    return Request(host.name, url, Trust.of(host.settings))
 
 
 def _may_be_elsewhere(error: RegistryError) -> bool:
     status = error.status
     return status is None or status in _ELSEWHERE or status >= _SERVER_ERROR
-
-
-def _all_failed(reference: Reference, key: str, failures: list[RegistryError]) -> RegistryError:
-    """One error for all hosts that were asked, as the settings under `key` say."""
-    if not failures:
-        return RegistryError(
-            f"registry {reference.registry}: there is no host to ask for {reference.familiar}",
-            hint=f'name mirrors in [registries."{key}"], or drop upstream = false',
-        )
-    if len(failures) == 1:
-        return failures[0]
-    statuses = {error.status for error in failures}
-    return RegistryError(
-        f"{reference.familiar}: {'; '.join(error.message for error in failures)}",
-        hint=next((error.hint for error in reversed(failures) if error.hint), None),
-        status=statuses.pop() if len(statuses) == 1 else None,
-    )
 
 
 def _not_a_manifest(host: Host, what: str, media_type: str) -> RegistryError:

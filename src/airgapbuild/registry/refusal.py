@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from airgapbuild.errors import RegistryError
+from airgapbuild.errors import PassingError, RegistryError
 from airgapbuild.registry.words import words_of
 
 if TYPE_CHECKING:
     from airgapbuild.registry.transport import Answer
 
 _MAX_BODY = 64 << 10
+_PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
 def refusal(name: str, what: str, answer: Answer, user: str | None = None) -> RegistryError:
@@ -42,7 +43,12 @@ def refusal(name: str, what: str, answer: Answer, user: str | None = None) -> Re
             hint = f"check the name and the tag; for a private repository, {login}"
         case 429:
             message = f"too many requests for {what}"
-            hint = f'{login} for a higher limit, or name a mirror in [registries."{name}"]'
+            hint = f'name a mirror in [registries."{name}"]'
+            hint = f"{hint}, or wait" if user else f"{login} for a higher limit, or {hint}"
         case status:
             message = f"status {status} for {what}"
-    return RegistryError(f"registry {name}: {message}{said}", hint=hint, status=answer.status)
+    message = f"registry {name}: {message}{said}"
+    if answer.status not in _PASSING:
+        return RegistryError(message, hint=hint, status=answer.status)
+    retry_after = answer.headers.get("Retry-After")
+    return PassingError(message, hint=hint, status=answer.status, retry_after=retry_after)

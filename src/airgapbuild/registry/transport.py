@@ -7,13 +7,12 @@ never leaves the origin that it was meant for.
 
 from __future__ import annotations
 
-import random
+import ssl
 import threading
-import time
 import warnings
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from http.client import IncompleteRead, RemoteDisconnected
+from http.client import BadStatusLine, IncompleteRead, RemoteDisconnected
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeGuard
 from urllib.parse import unquote, urlencode
@@ -23,9 +22,10 @@ from urllib3 import exceptions
 from urllib3.util import make_headers, parse_url
 
 from airgapbuild import __version__
-from airgapbuild.errors import RegistryError
+from airgapbuild.errors import PassingError, RegistryError
 from airgapbuild.registry.origin import checked_step, joined, origin_of
 from airgapbuild.registry.proxies import proxy_for
+from airgapbuild.registry.retries import Retries
 from airgapbuild.registry.trust import Trust, distrust, tls_context
 from airgapbuild.registry.words import legible
 
@@ -38,7 +38,6 @@ MAX_REDIRECTS: Final = 5
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_UNAVAILABLE = frozenset({502, 503, 504})
 _LEFTOVER = 64 << 10
 _MANY_HOSTS = 32
 _KEPT = 16  # idle connections to one host: a thread's next request finds the one of its last
@@ -51,8 +50,7 @@ class Timeouts:
     connect: float = 10.0
     read: float = 60.0
     """For the next bytes, not for all of them."""
-    retries: tuple[float, ...] = (0.2, 1.0)
-    """Before each further try, give or take half; none for one try only."""
+    retries: Retries = field(default_factory=Retries)
 
 
 DEFAULT_TIMEOUTS: Final = Timeouts()
@@ -67,6 +65,8 @@ class Request:
     url: str
     trust: Trust
     accept: str = "*/*"
+    span: tuple[int, int] | None = None
+    """The bytes that are wanted, from the first up to, without it, the second; None for all."""
     authorization: str | None = field(default=None, repr=False)
     form: Mapping[str, str] | None = field(default=None, repr=False)
 
@@ -134,7 +134,6 @@ class Transport:
         environ: Mapping[str, str] = NOTHING,
     ) -> None:
         self._timeout = urllib3.Timeout(connect=timeouts.connect, read=timeouts.read)
-        self._delays = timeouts.retries
         self._environ = environ
         self._pools: dict[tuple[Trust, str | None], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
@@ -162,20 +161,9 @@ class Transport:
                 pool.clear()
 
     def _ask(self, request: Request) -> Answer:
-        """One hop. The only place that tries again: no request here changes anything."""
+        """One hop. Nothing is tried again here: see `retries`."""
         with translated(request):
-            pool = self._pool(request)
-            for delay in self._delays:
-                try:
-                    answer = _once(pool, request, self._timeout)
-                except (exceptions.NewConnectionError, exceptions.ProtocolError):
-                    pass
-                else:
-                    if answer.status not in _UNAVAILABLE:
-                        return answer
-                    answer.discard()
-                time.sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
-            return _once(pool, request, self._timeout)
+            return _once(self._pool(request), request, self._timeout)
 
     def _pool(self, request: Request) -> urllib3.PoolManager:
         origin = origin_of(request.url)
@@ -193,6 +181,9 @@ def _once(pool: urllib3.PoolManager, request: Request, timeout: urllib3.Timeout)
         "Accept": request.accept,
         "Accept-Encoding": "identity",
     }
+    if request.span:
+        start, stop = request.span
+        headers["Range"] = f"bytes={start}-{stop - 1}"
     if request.authorization:
         headers["Authorization"] = request.authorization
     if request.form is not None:
@@ -249,17 +240,29 @@ def translated(request: Request) -> Iterator[None]:
         # Named where it is not the registry itself: a redirect's target, a token server.
         place = f"{request.address}: " if request.address != request.name else ""
         message = f"registry {request.name}: {place}{legible(why)}"
-        raise RegistryError(message, hint=hint) from error
+        kind = PassingError if _may_pass(error) else RegistryError
+        raise kind(message, hint=hint) from error
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether the same request may go well in a moment."""
+    links = _links(error)
+    if isinstance(error, exceptions.ProxyError):
+        return any(_may_pass(link) for link in links[1:] if isinstance(link, exceptions.HTTPError))
+    if any(isinstance(link, _LASTING) for link in links):
+        # One kind of them is, by its class, also an answer in another protocol.
+        return any(isinstance(link, RemoteDisconnected) for link in links)
+    return any(isinstance(link, _PASSING) for link in links)
 
 
 def _explained(error: BaseException, name: str) -> tuple[str, str | None]:
     """What a failure means and what to do about it."""
-    links = (error, error.__cause__, *error.args)
+    links = _links(error)
     if isinstance(error, exceptions.ProxyError):
-        why, _ = _explained(next(filter(_is_error, error.args), OSError("no answer")), name)
+        why, _ = _explained(next(iter(links[1:]), OSError("no answer")), name)
         return f"the proxy: {why}", _SEE_PROXIES
     if isinstance(error, exceptions.SSLError):
-        return distrust(next(filter(_is_error, error.args), error), name)
+        return distrust(next(iter(links[1:]), error), name)
     for kind, why, hint in _MEANINGS:
         if any(isinstance(link, kind) for link in links):
             return why, hint
@@ -269,6 +272,11 @@ def _explained(error: BaseException, name: str) -> tuple[str, str | None]:
     return f"its answer is no proper HTTP ({type(error).__name__})", None
 
 
+def _links(error: BaseException) -> tuple[BaseException, ...]:
+    """A failure, then what it comes from."""
+    return tuple(filter(_is_error, (error, *error.args, error.__cause__)))
+
+
 _SEE_PROXIES = "see HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
 
 
@@ -276,12 +284,19 @@ def _is_error(value: object) -> TypeGuard[BaseException]:
     return isinstance(value, BaseException)
 
 
+_PASSING: Final = (
+    exceptions.NewConnectionError,
+    exceptions.ProtocolError,
+    exceptions.TimeoutError,
+    ssl.SSLEOFError,
+)
+_LASTING: Final = (exceptions.NameResolutionError, BadStatusLine)
 _MEANINGS: Final[tuple[tuple[type[BaseException], str, str | None], ...]] = (
     (exceptions.NameResolutionError, "unknown host", "check its name and this machine's DNS"),
     (exceptions.ReadTimeoutError, "it fell silent: no byte came in time", None),
     (TimeoutError, "no connection in time", "a firewall may drop packets; is a proxy needed?"),
     (RemoteDisconnected, "it closed the connection without an answer", None),
-    (IncompleteRead, "the connection broke off in the middle of an answer", "run it again"),
+    (IncompleteRead, "the connection broke off in the middle of an answer", None),
     (exceptions.ProxySchemeUnknown, "the proxy is neither http nor https", _SEE_PROXIES),
     (exceptions.LocationValueError, "it is asked by what is no URL", None),
 )

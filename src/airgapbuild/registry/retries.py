@@ -1,0 +1,97 @@
+"""When something is tried again, and when no more.
+
+The only place that tries again; no request here changes anything. Waits grow from try to try and
+are drawn at random up to their bound, so that clients which failed together do not come back
+together ("full jitter").
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from airgapbuild.errors import PassingError, RegistryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airgapbuild.progress import Progress
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How often one host is tried for one request or transfer, and how long is waited between."""
+
+    tries: int = 5
+    """In a row without a new byte; every new byte starts the count afresh."""
+    first: float = 0.5
+    """The longest first wait, in seconds; it doubles from try to try."""
+    longest: float = 30.0
+    """The longest of them."""
+    budget: float = 120.0
+    """All waits together, in seconds. A `Retry-After` beyond it is not waited for."""
+    clock: Callable[[], float] = time.time
+    """The seconds since 1970."""
+    sleep: Callable[[float], None] = time.sleep
+    random: Callable[[], float] = random.random
+    """A number from 0 to 1."""
+
+
+class Attempts:
+    """The tries of one request or transfer at one host."""
+
+    def __init__(self, retries: Retries, progress: Progress) -> None:
+        self._retries = retries
+        self._progress = progress
+        self._made = 0
+        self._vain = 0
+        self._waited = 0.0
+
+    def advanced(self) -> None:
+        """New bytes have come."""
+        self._vain = 0
+
+    def failed(self, what: str, error: PassingError) -> None:
+        """Returns when it is time for the next try; `what` is tried.
+
+        Raises:
+            RegistryError: there is none left, or it is too far off.
+        """
+        self._made += 1
+        self._vain += 1
+        if self._vain >= self._retries.tries:
+            raise self._last(error) from error
+        wait = self._wait(error)
+        if self._waited + wait > self._retries.budget:
+            raise self._last(error, f"; the next try is due in {wait:.0f} s") from error
+        self._waited += wait
+        following = f"try {self._vain + 1} of {self._retries.tries}"
+        self._progress.detail(f"{error.message}; {following} for {what} in {wait:.1f} s")
+        self._retries.sleep(wait)
+
+    def _wait(self, error: PassingError) -> float:
+        """How long to wait, in seconds: more from try to try, and no less than the host asks."""
+        bound = min(self._retries.longest, self._retries.first * 2.0 ** (self._vain - 1))
+        asked = _seconds(error.retry_after or "", self._retries.clock())
+        return max(asked, bound * self._retries.random())
+
+    def _last(self, error: PassingError, why: str = "") -> RegistryError:
+        tried = f", tried {self._made} times" if self._made > 1 else ""
+        return RegistryError(f"{error.message}{tried}{why}", hint=error.hint, status=error.status)
+
+
+def _seconds(retry_after: str, now: float) -> float:
+    """How long a Retry-After header asks to wait from `now` on; 0 if it says nothing.
+
+    Source: RFC 9110, section 10.2.3: seconds, or a date.
+    """
+    text = retry_after.strip()
+    try:
+        if text.isascii() and text.isdigit():
+            return float(text)
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+    except (ValueError, OverflowError):
+        return 0.0
