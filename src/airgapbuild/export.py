@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -35,6 +34,7 @@ from airgapbuild.oci.archive import archive_members
 from airgapbuild.oci.digest import digest_of
 from airgapbuild.pins import read_pinned
 from airgapbuild.progress import SILENT, Progress
+from airgapbuild.threads import pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -185,8 +185,8 @@ def _make(
     """The tarballs of these pins, by name, and the bytes fetched; all of them, or none."""
     if not pins:
         return {}, 0
-    with ThreadPoolExecutor(pace.workers, "export") as pool:
-        images = list(pool.map(lambda pin: read_pinned(source, *pin), pins))
+    with pool(pace.workers, "export") as threads:
+        images = list(threads.map(lambda pin: read_pinned(source, *pin), pins))
     tarballs: list[Tarball] = []
     try:
         for pin, image in zip(pins, images, strict=True):

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from threading import Condition, Event
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from airgapbuild.bundle.frames import FRAME, Frame, frames_of
 from airgapbuild.errors import RangeIgnored, RegistryError
+from airgapbuild.threads import pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -72,23 +72,19 @@ def fetch(
             be. What has arrived stays in the tarballs.
     """
     transfers = _Transfers(source, task, pace, [_Transfer(wanted) for wanted in blobs])
-    pool = ThreadPoolExecutor(pace.workers, "fetch")
-    try:
-        workers = [pool.submit(transfers.work) for _ in range(pace.workers)]
-        for worker in workers:
-            worker.add_done_callback(lambda _: transfers.news.set())
-        while not all(worker.done() for worker in workers):
-            transfers.news.wait()
-            transfers.news.clear()
-            meanwhile()
-        for worker in workers:
-            worker.result()
-    except BaseException as error:
-        # The other streams end at their next chunk; who pressed Ctrl-C does not wait for it.
-        transfers.stop()
-        pool.shutdown(wait=not isinstance(error, KeyboardInterrupt))
-        raise
-    pool.shutdown()
+    with pool(pace.workers, "fetch") as threads:
+        try:
+            workers = [threads.submit(transfers.work) for _ in range(pace.workers)]
+            for worker in workers:
+                worker.add_done_callback(lambda _: transfers.news.set())
+            while not all(worker.done() for worker in workers):
+                transfers.news.wait()
+                transfers.news.clear()
+                meanwhile()
+            for worker in workers:
+                worker.result()
+        finally:
+            transfers.stop()
     return transfers.fetched
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from airgapbuild.errors import AirgapbuildError, RegistryError
 from airgapbuild.progress import SILENT, Progress
+from airgapbuild.threads import pool
 from airgapbuild.versions import newer, parse_version
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def outdated(
         task.done("asked")
         return found
 
-    with ThreadPoolExecutor(_WORKERS, "outdated") as pool:
-        return tuple(pool.map(standing, lock.image))
+    with pool(_WORKERS, "outdated") as threads:
+        return tuple(threads.map(standing, lock.image))
 
 
 def _standing(image: LockedImage, source: TaggedSource) -> Standing:

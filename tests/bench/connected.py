@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.engines.registry import Registry
+    from tests.support.link import Link
 
 
 @contextmanager
@@ -43,7 +45,7 @@ def _lock(stage: Stage) -> Iterator[list[Tool]]:
 
 
 def _peers(
-    stage: Stage, registry: Registry, ref: str, folder: Path
+    stage: Stage, registry: Registry | Link, ref: str, folder: Path
 ) -> dict[str, tuple[Command, Path]]:
     """The tools that fetch an image with all that belongs to it, and where they put it."""
     image = f"{registry.address}/{ref}"
@@ -64,7 +66,13 @@ def _peers(
 
 
 def _exporting(
-    stage: Stage, name: str, registry: Registry, ref: str, platforms: tuple[str, ...], *, cold: bool
+    stage: Stage,
+    name: str,
+    registry: Registry | Link,
+    ref: str,
+    platforms: tuple[str, ...],
+    *,
+    cold: bool,
 ) -> list[Tool]:
     folder = stage.locked(name, registry, ref, platforms)
     out = folder / "bundles"
@@ -86,6 +94,32 @@ def _big(stage: Stage, name: str, *, cold: bool) -> Iterator[list[Tool]]:
 
 
 @contextmanager
+def _slow(stage: Stage) -> Iterator[list[Tool]]:
+    tools = _exporting(stage, "slow", stage.slow, f"{REPOSITORY}:{TAG}", (PLATFORM,), cold=True)
+    yield [
+        replace(tool, once=tool.name != OURS)
+        for tool in tools
+        if tool.name in {OURS, "crane", "skopeo"}
+    ]
+
+
+@contextmanager
+def _far(stage: Stage) -> Iterator[list[Tool]]:
+    folder = stage.project("far", stage.far, stage.far_refs, BOTH)
+    ours = stage.command(PROGRAM, "lock", "-q", cwd=folder)
+    lines = [
+        f"crane digest --platform {platform} {stage.far.address}/{ref}"
+        for ref in stage.far_refs
+        for platform in BOTH
+    ]
+    crane = stage.command("sh", "-ec", "\n".join(lines))
+    yield [
+        Tool(OURS, partial(without, ours, folder / "airgapbuild.lock")),
+        Tool("crane", partial(without, crane)),
+    ]
+
+
+@contextmanager
 def _buildkit(stage: Stage, name: str, *, cold: bool) -> Iterator[list[Tool]]:
     yield _exporting(stage, name, stage.registry, BUILDKIT, BOTH, cold=cold)
 
@@ -104,6 +138,16 @@ ROWS = (
         "digests of three images of two platforms each, no lock before; the others read the same "
         "manifests and configs, by a process for each (they have no command for the whole)",
         _lock,
+    ),
+    Row(
+        "lock-far",
+        "digests of twelve images of two platforms, 60 ms away; crane digest for one after another",
+        _far,
+    ),
+    Row(
+        "export-slow",
+        "an image of one layer of 200 MB over a link of 8 MB/s for each connection, cold",
+        _slow,
     ),
     _export_row("export-1gb", _IMAGE, _big, cold=True),
     _export_row("export-buildkit", _BUILDER, _buildkit, cold=True),

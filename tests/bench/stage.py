@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -13,6 +14,7 @@ from tests.bench.big import big_image
 from tests.bench.measure import BenchError, Command
 from tests.engines import layout
 from tests.engines.registry import Registry, images
+from tests.support.link import Link
 from tests.support.program import airgapbuild, environment
 
 if TYPE_CHECKING:
@@ -74,11 +76,33 @@ class Stage:
     @cached_property
     def big_registry(self) -> Registry:
         """A registry with the image of one gigabyte, put into its storage and so into the cache."""
-        registry = Registry.start(self.bed, writable=True, empty=True)
-        self._stack.enter_context(registry)
+        registry = self._empty()
         image = big_image(self.folder / "big")
         layout.store(self.folder / "big", image, registry.storage)
         return registry
+
+    @cached_property
+    def slow(self) -> Link:
+        """The way to an image of one layer of 200 MB: 8 MB a second for each connection."""
+        registry = self._empty()
+        image = big_image(self.folder / "layer", (200,))
+        layout.store(self.folder / "layer", image, registry.storage)
+        return self._stack.enter_context(Link(registry.address, rate=8_000_000))
+
+    @cached_property
+    def far(self) -> Link:
+        """The way to a registry of twelve images of two platforms, 60 ms there and back."""
+        registry = self._empty()
+        kit = images(self.bed)[BUILDKIT]
+        for ref in self.far_refs:
+            image = replace(kit, repository=ref.partition(":")[0], tag=ref.partition(":")[2])
+            layout.store(self.bed.part("images/built") / "layout", image, registry.storage)
+        return self._stack.enter_context(Link(registry.address, delay=0.03))
+
+    @property
+    def far_refs(self) -> tuple[str, ...]:
+        """The images of the far registry."""
+        return tuple(f"team/image-{number}:1" for number in range(12))
 
     @cached_property
     def refs(self) -> tuple[str, ...]:
@@ -97,6 +121,9 @@ class Stage:
         next(bundle.glob("*_linux-arm64.oci.tar.zst")).unlink()
         return bundle
 
+    def _empty(self) -> Registry:
+        return self._stack.enter_context(Registry.start(self.bed, writable=True, empty=True))
+
     @property
     def tarball(self) -> Path:
         """What `docker load` takes of the bundle."""
@@ -112,7 +139,7 @@ class Stage:
     def project(
         self,
         name: str,
-        registry: Registry,
+        registry: Registry | Link,
         refs: Sequence[str],
         platforms: Sequence[str],
         *,
@@ -133,7 +160,9 @@ class Stage:
         (folder / "airgapbuild.toml").write_text(text + (_BUILDER if builder else ""))
         return folder
 
-    def locked(self, name: str, registry: Registry, ref: str, platforms: Sequence[str]) -> Path:
+    def locked(
+        self, name: str, registry: Registry | Link, ref: str, platforms: Sequence[str]
+    ) -> Path:
         """Such a folder with its lock."""
         folder = self.project(name, registry, (ref,), platforms)
         self._run(folder, "lock")

@@ -188,13 +188,14 @@ def test_load_of_nothing_is_exit_7(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("command", ["export", "outdated"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_export_ends_at_once_and_leaves_nothing(
-    locked: Path, port: int, number: signal.Signals, code: int
+def test_an_interrupted_command_ends_at_once_and_leaves_nothing(
+    locked: Path, port: int, number: signal.Signals, code: int, command: str
 ) -> None:
     with socket.create_server(("127.0.0.1", port)) as silent:  # accepts, and never answers
         running = subprocess.Popen(
-            [*HEARS_SIGNALS, PROGRAM, "export"],
+            [*HEARS_SIGNALS, PROGRAM, command],
             cwd=locked,
             stderr=subprocess.PIPE,
             text=True,
@@ -207,7 +208,7 @@ def test_an_interrupted_export_ends_at_once_and_leaves_nothing(
             _, told = running.communicate(timeout=10)
     assert running.returncode == code
     assert told == "interrupted; nothing half-written was left\n"
-    assert list((locked / "bundles" / "b").iterdir()) == []
+    assert [path for path in locked.glob("bundles/**/*") if path.is_file()] == []
 
 
 def test_colours_are_for_terminals_or_on_request(project: Path) -> None:
