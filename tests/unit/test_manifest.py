@@ -215,7 +215,9 @@ def test_any_bytes_are_a_manifest_or_a_manifest_error(raw: str | bytes) -> None:
 
 
 @given(
-    st.dictionaries(st.sampled_from(["version", "name", "images", "builder", "buildkitd"]), VALUE)
+    st.dictionaries(
+        st.sampled_from(["version", "name", "images", "registries", "builder", "buildkitd"]), VALUE
+    )
 )
 def test_any_values_are_a_manifest_error_with_places(values: dict[str, Any]) -> None:
     import tomli_w  # noqa: PLC0415
