@@ -26,8 +26,8 @@ from airgapbuild.oci.platform import Platform, PlatformField
 from airgapbuild.oci.reference import (
     Reference,
     ReferenceField,
+    parse_prefix,
     parse_reference,
-    parse_registry,
 )
 
 if TYPE_CHECKING:
@@ -95,10 +95,11 @@ class ImageEntry(Table):
 
 
 class RegistrySettings(Table):
-    """How one registry is reached from the connected side."""
+    """How one registry, or a part of it, is reached from the connected side."""
 
     mirrors: Many[Annotated[str, AfterValidator(mirror)]] = Field(
-        default=(), description="Hosts (host[:port][/path]) that are asked first, in this order."
+        default=(),
+        description="Asked first, in this order: host[:port][/path], in place of the table's key.",
     )
     upstream: bool = Field(default=True, description="Whether the registry itself is asked, last.")
     http: bool = Field(default=False, description="Plain http; loopback hosts need not say it.")
@@ -136,8 +137,10 @@ class Manifest(Table):
     images: Annotated[dict[NameField, ImageEntry], Field(min_length=1)] = Field(
         description="The images, by a name of yours."
     )
-    registries: dict[Annotated[str, AfterValidator(parse_registry)], RegistrySettings] = Field(
-        default={}, description="How registries are reached from the connected side, by host."
+    registries: dict[Annotated[str, AfterValidator(parse_prefix)], RegistrySettings] = Field(
+        default={},
+        description="How registries are reached from the connected side, by host[:port] or "
+        "host[:port]/path; of several keys that an image begins with, the longest counts.",
     )
     builder: BuilderEntry | None = Field(default=None, description="The builder, if one is wanted.")
     buildkitd: Buildkitd = Field(
@@ -192,7 +195,11 @@ def parse_manifest(raw: bytes, name: str, *, folder: Path) -> Manifest:
         document = parse_document(raw, name)
     except ValueError as error:
         raise ManifestError(str(error)) from error
-    problems = [*_builder_problems(document), *_name_problems(document)]
+    problems = [
+        *_builder_problems(document),
+        *_name_problems(document),
+        *_registry_problems(document),
+    ]
     try:
         manifest = document.parse(Manifest, context={"folder": folder})
     except ValidationError as error:
@@ -241,6 +248,50 @@ def _name_problems(document: Document) -> list[tuple[int, str]]:
                 what = f"'{text}' is also a name of [images.{owners[name]}]"
                 problems.append(document.problem(("images", key, *path), what))
     return problems
+
+
+_OF_A_HOST = ("http", "insecure", "ca", "cert", "key")
+
+
+def _registry_problems(document: Document) -> list[tuple[int, str]]:
+    """What [registries] says twice, in the wrong place, or of no repository."""
+    problems = []
+    owners: dict[str, str] = {}
+    for key, table in _table(document.values, "registries").items():
+        try:
+            prefix = parse_prefix(key)
+        except ValueError:  # reported elsewhere
+            continue
+        path = ("registries", key)
+        if owners.setdefault(prefix, key) != key:
+            what = f'is the same as [registries."{owners[prefix]}"]: make one table of both'
+            problems.append(document.problem(path, what))
+        host, slash, _ = prefix.partition("/")
+        if slash and isinstance(table, dict):
+            what = f'belongs to the host: write it in [registries."{host}"]'
+            problems += [document.problem((*path, it), what) for it in _OF_A_HOST if it in table]
+            problems += _bare_mirrors(document, key, prefix)
+    return problems
+
+
+def _bare_mirrors(document: Document, key: str, prefix: str) -> list[tuple[int, str]]:
+    """Mirrors without a path that would have to stand for the whole repository of an image."""
+    images = _table(document.values, "images")
+    refs = [_full(_table(images, name).get("ref")) or "" for name in images]
+    mirrors = document.values["registries"][key].get("mirrors")
+    if not isinstance(mirrors, list) or not any(
+        ref.startswith((f"{prefix}:", f"{prefix}@")) for ref in refs
+    ):
+        return []
+    return [
+        document.problem(
+            ("registries", key, "mirrors", n),
+            f"'{text}' needs a path, since it stands for all of {prefix}: "
+            f"'{text}/{prefix.rpartition('/')[2]}'",
+        )
+        for n, text in enumerate(mirrors)
+        if isinstance(text, str) and "/" not in text
+    ]
 
 
 def _full(text: object) -> str | None:

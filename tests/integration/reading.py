@@ -37,7 +37,7 @@ PROXY_USER = ("bob", "battery-staple")
 
 
 class Notes:
-    """A listener that keeps what users would read."""
+    """A listener that keeps what a user, and a curious one, would read."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []

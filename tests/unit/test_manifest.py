@@ -138,6 +138,32 @@ def test_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
             "airgapbuild.toml:9: registries.\"docker.io\".http: must be a valid boolean, not 'yes'",
         ),
         (
+            HEAD + IMAGE + '[registries."docker.io/Library"]\nupstream = false',
+            "airgapbuild.toml:8: registries.\"docker.io/Library\": 'docker.io/Library' is "
+            "no registry, and no part of one: write host[:port][/path], no scheme, no tag",
+        ),
+        (
+            HEAD + IMAGE + '[registries."https://r.example"]',
+            "airgapbuild.toml:8: registries.\"https://r.example\": 'https://r.example' is "
+            "no registry, and no part of one: write host[:port][/path], no scheme, no tag",
+        ),
+        (
+            HEAD + IMAGE + '[registries."docker.io/library"]\nhttp = true',
+            'airgapbuild.toml:9: registries."docker.io/library".http: belongs to the host: write '
+            'it in [registries."docker.io"]',
+        ),
+        (
+            HEAD + IMAGE + '[registries."docker.io"]\n[registries."index.docker.io"]',
+            'airgapbuild.toml:9: registries."index.docker.io": is the same as '
+            '[registries."docker.io"]: make one table of both',
+        ),
+        (
+            HEAD + IMAGE + '[registries."docker.io/moby/buildkit"]\nmirrors = ["m.example:5000"]',
+            'airgapbuild.toml:9: registries."docker.io/moby/buildkit".mirrors.0: '
+            "'m.example:5000' needs a path, since it stands for all of docker.io/moby/buildkit: "
+            "'m.example:5000/buildkit'",
+        ),
+        (
             HEAD + IMAGE + "[buildkitd.worker.oci]\nmax-paralelism = 3",
             "airgapbuild.toml:9: buildkitd.worker.oci.max-paralelism: unknown key, did you mean "
             "'max-parallelism'?",
@@ -189,7 +215,9 @@ def test_any_bytes_are_a_manifest_or_a_manifest_error(raw: str | bytes) -> None:
 
 
 @given(
-    st.dictionaries(st.sampled_from(["version", "name", "images", "builder", "buildkitd"]), VALUE)
+    st.dictionaries(
+        st.sampled_from(["version", "name", "images", "registries", "builder", "buildkitd"]), VALUE
+    )
 )
 def test_any_values_are_a_manifest_error_with_places(values: dict[str, Any]) -> None:
     import tomli_w  # noqa: PLC0415

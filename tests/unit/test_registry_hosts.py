@@ -43,6 +43,59 @@ def test_mirrors_come_first_each_with_its_own_settings() -> None:
     assert (hub.name, hub.settings) == ("docker.io", settings["docker.io"])
 
 
+def asked(reference: str, settings: dict[str, RegistrySettings]) -> list[str]:
+    parsed = parse_reference(reference)
+    return [f"{host.name}/{host.path_of(parsed)}" for host in hosts_for(parsed, settings)]
+
+
+def mirrored(*mirrors: str, upstream: bool = True) -> RegistrySettings:
+    return RegistrySettings(mirrors=mirrors, upstream=upstream)
+
+
+def test_the_longest_key_counts_and_it_alone() -> None:
+    settings = {
+        "docker.io": mirrored("all.test", upstream=False),
+        "docker.io/library": mirrored("official.test/hub"),
+        "docker.io/library/python": mirrored("one.test/py", upstream=False),
+    }
+    assert asked("moby/buildkit:1", settings) == ["all.test/moby/buildkit"]
+    assert asked("busybox:1", settings) == [
+        "official.test/hub/busybox",
+        "docker.io/library/busybox",
+    ]
+    assert asked("python:3", settings) == ["one.test/py"]
+    assert asked("docker.io/library/python/x:3", settings) == ["one.test/py/x"]
+
+
+def test_a_key_ends_where_a_component_does() -> None:
+    settings = {"docker.io/lib": mirrored("a.test"), "docker.i": mirrored("b.test")}
+    assert asked("python:3", settings) == ["docker.io/library/python"]
+    assert asked("docker.io:5000/a/b:3", {"docker.io": mirrored("c.test")}) == [
+        "docker.io:5000/a/b"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [("docker.io", "g/proxy/library/python"), ("docker.io/library", "g/proxy/python")],
+)
+def test_a_mirror_stands_for_what_the_key_names(key: str, path: str) -> None:
+    mirror, hub = asked("python:3", {key: mirrored("gitlab.test/g/proxy")})
+    assert (mirror, hub) == (f"gitlab.test/{path}", "docker.io/library/python")
+
+
+def test_a_host_is_reached_as_its_own_table_says_whatever_key_led_to_it() -> None:
+    settings = {
+        "r.test/team": mirrored("m.test/r"),
+        "r.test": RegistrySettings(insecure=True),
+        "m.test": RegistrySettings(http=True),
+    }
+    mirror, own = hosts_for(parse_reference("r.test/team/app:1"), settings)
+    assert mirror.base == "http://m.test/v2"
+    assert mirror.shown(parse_reference("r.test/team/app:1")) == "m.test/r/app:1"
+    assert own.settings.insecure
+
+
 def test_upstream_false_leaves_the_mirrors_only() -> None:
     settings = {"docker.io": RegistrySettings(mirrors=("a.test", "b.test"), upstream=False)}
     assert [host.name for host in hosts_for(PYTHON, settings)] == ["a.test", "b.test"]

@@ -16,6 +16,7 @@ from airgapbuild.cli.export import export_command
 from airgapbuild.cli.init import init_command
 from airgapbuild.cli.load import load_command
 from airgapbuild.cli.lock import lock_command
+from airgapbuild.cli.outdated import outdated_command
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.command("init")(init_command)
 app.command("lock")(lock_command)
+app.command("outdated")(outdated_command)
 app.command("export")(export_command)
 app.command("load")(load_command)
 

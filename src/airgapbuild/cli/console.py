@@ -32,7 +32,7 @@ from rich.table import Column
 from rich.text import Text
 
 from airgapbuild.cli.words import size_words
-from airgapbuild.errors import AirgapbuildError, DocumentError
+from airgapbuild.errors import AirgapbuildError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -120,6 +120,13 @@ class Console:
         if self.verbose:
             self._err.print(escape(message), style="dim")
 
+    def complain(self, error: AirgapbuildError) -> None:
+        """An error in words; the command may go on, or end with a code of its own."""
+        for line in error.lines:
+            self._err.print("[bold red]error:[/] " + escape(line))
+        if error.hint:
+            self._err.print("[dim] hint:[/] " + escape(error.hint))
+
     @contextmanager
     def _drawing(self) -> Iterator[None]:
         if self.quiet or not self._err.is_terminal:
@@ -145,22 +152,19 @@ class Console:
         print(json.dumps(whole, indent=2))
 
     def _failed(self, error: AirgapbuildError) -> None:
-        for line in error.lines:
-            self._err.print("[bold red]error:[/] " + escape(line))
-        if error.hint:
-            self._err.print("[dim] hint:[/] " + escape(error.hint))
+        self.complain(error)
         if self.json:
-            problems = list(error.problems) if isinstance(error, DocumentError) else [error.message]
-            self._document(
-                {
-                    "error": {
-                        "kind": error.kind,
-                        "exit": error.exit_code,
-                        "problems": problems,
-                        "hint": error.hint,
-                    }
-                }
-            )
+            self._document({"error": error_document(error)})
+
+
+def error_document(error: AirgapbuildError) -> dict[str, Any]:
+    """An error as `--json` shows it."""
+    return {
+        "kind": error.kind,
+        "exit": error.exit_code,
+        "problems": list(error.lines),
+        "hint": error.hint,
+    }
 
 
 def _terminal(color: Color, *, stderr: bool) -> Terminal:

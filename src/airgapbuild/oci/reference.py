@@ -67,6 +67,10 @@ class Reference:
         """The same repository at a digest, without a tag: what is fetched once it is known."""
         return replace(self, tag=None, digest=digest)
 
+    def with_tag(self, tag: str) -> Reference:
+        """The same repository at a tag, wherever that points."""
+        return replace(self, tag=tag, digest=None)
+
 
 def _split_registry(name: str) -> tuple[str, str]:
     """Registry and path; a first component is a host if it has a dot, a port, or is localhost."""
@@ -119,6 +123,21 @@ def parse_registry(text: str) -> str:
     if not _REGISTRY.fullmatch(text):
         raise ValueError(f"'{text}' is not a registry host: write host or host:port, no scheme")
     return DOCKER_HUB if text == _LEGACY_HUB else text
+
+
+def parse_prefix(text: str) -> str:
+    """The registry, or part of one, that `text` is: `docker.io`, `docker.io/library`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    host, slash, path = text.partition("/")
+    if "://" in text or (slash and not _REPOSITORY.fullmatch(path)):
+        raise ValueError(
+            f"'{text}' is no registry, and no part of one: "
+            "write host[:port][/path], no scheme, no tag"
+        )
+    return parse_registry(host) + slash + path
 
 
 ReferenceField = Annotated[Reference, written_as_text(Reference, parse_reference)]

@@ -37,6 +37,17 @@ class Source(Protocol):
         """
 
 
+class TaggedSource(Source, Protocol):
+    """A source that also knows which tags there are."""
+
+    def tags(self, reference: Reference) -> tuple[str, ...]:
+        """The tags of `reference`'s repository.
+
+        Raises:
+            RegistryError: they cannot be had; many registries list none.
+        """
+
+
 class RangedSource(Source, Protocol):
     """A source that gives parts of blobs as well."""
 

@@ -1,6 +1,6 @@
 """A registry, or its mirrors, as a `Source`.
 
-Source: OCI distribution specification v1.1, "Pull".
+Source: OCI distribution specification v1.1, "Pull" and "Content Discovery".
 """
 
 from __future__ import annotations
@@ -8,14 +8,15 @@ from __future__ import annotations
 import threading
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from airgapbuild.errors import IntegrityError, PassingError, RangeIgnored, RegistryError
 from airgapbuild.oci.content import INDEX_TYPES, MANIFEST_TYPES, MAX_DOCUMENT, content
 from airgapbuild.oci.digest import verified
 from airgapbuild.progress import SILENT
 from airgapbuild.registry.auth import Authenticator
-from airgapbuild.registry.hosts import hosts_for
+from airgapbuild.registry.hosts import hosts_for, key_for
+from airgapbuild.registry.listing import MAX_PAGE, MAX_PAGES, next_query, tags_of
 from airgapbuild.registry.retries import Attempts
 from airgapbuild.registry.transfer import Transfer
 from airgapbuild.registry.transport import DEFAULT_TIMEOUTS, NOTHING, Request, Transport
@@ -23,7 +24,7 @@ from airgapbuild.registry.trust import Trust
 from airgapbuild.registry.words import legible
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     from airgapbuild.credentials import Credentials
     from airgapbuild.manifest import RegistrySettings
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from airgapbuild.registry.hosts import Host
     from airgapbuild.registry.transport import Answer, Timeouts
 
+_T = TypeVar("_T")
 _OK, _SERVER_ERROR = 200, 500
 _ELSEWHERE: Final = frozenset({206, 401, 403, 404, 408, 416, 429})
 """Failures after which the next host may do better; so are all from 500 on, and silence."""
@@ -63,6 +65,7 @@ class RegistrySource:
         self._spent: set[str] = set()
         self._transport = Transport(timeouts=timeouts, environ=environ)
         self._authenticator = Authenticator(self._transport, credentials)
+        self._answered: dict[Reference, str] = {}
         self._said: set[str] = set()
         self._guard = threading.Lock()
 
@@ -75,11 +78,23 @@ class RegistrySource:
 
         Source: OCI distribution specification v1.1, "Pulling manifests".
         """
-        failures: list[RegistryError] = []
-        for host in hosts_for(reference, self._settings):
-            with self._passed_over(reference, failures):
-                return self._document(host, reference)
-        raise self._none_gave(reference, failures)
+        return self._first(reference, lambda host: self._manifest(host, reference))
+
+    def answered(self, reference: Reference) -> str | None:
+        """Host and repository that gave the manifest of this reference; None if none has yet."""
+        return self._answered.get(reference)
+
+    def tags(self, reference: Reference) -> tuple[str, ...]:
+        """The tags of `reference`'s repository, in the registry's order.
+
+        Of a very long list the rest is left out, with a note.
+
+        Raises:
+            RegistryError: no host gives them; many registries and mirrors list none.
+
+        Source: OCI distribution specification v1.1, "Listing Tags".
+        """
+        return self._first(reference, lambda host: self._tags(host, reference))
 
     def blob(self, reference: Reference, descriptor: Descriptor) -> Iterator[bytes]:
         """The chunks of a blob of `reference`'s repository, verified while they are read.
@@ -118,6 +133,26 @@ class RegistrySource:
         """Closes the connections."""
         self._transport.close()
 
+    def _first(self, reference: Reference, ask: Callable[[Host], _T]) -> _T:
+        """What the first host gives that has it."""
+        failures: list[RegistryError] = []
+        for host in hosts_for(reference, self._settings):
+            with self._passed_over(reference, failures):
+                return self._again(host, reference, ask)
+        raise self._none_gave(reference, failures)
+
+    def _again(self, host: Host, reference: Reference, ask: Callable[[Host], _T]) -> _T:
+        """What one host gives, which is asked again where that may help."""
+        attempts = Attempts(host.name, self._retries, self._spent, self._progress)
+        while True:
+            try:
+                given = ask(host)
+            except PassingError as error:
+                attempts.failed(host.shown(reference), error)
+            else:
+                attempts.advanced()
+                return given
+
     @contextmanager
     def _passed_over(self, reference: Reference, failures: list[RegistryError]) -> Iterator[None]:
         """Adds a host's failure to the others', unless the next host could do no better."""
@@ -137,7 +172,7 @@ class RegistrySource:
         if not hosts:
             return RegistryError(
                 f"registry {reference.registry}: there is no host to ask for {reference.familiar}",
-                hint=f'name mirrors in [registries."{reference.registry}"], '
+                hint=f'name mirrors in [registries."{key_for(reference, self._settings)}"], '
                 "or drop upstream = false",
             )
         if [host.shown(reference) for host in hosts] == [reference.familiar]:
@@ -173,18 +208,6 @@ class RegistrySource:
                 if not transfer.complete:
                     attempts.failed(transfer.rest, error)
 
-    def _document(self, host: Host, reference: Reference) -> Content:
-        """The manifest or index from one host, which is asked again where that may help."""
-        attempts = Attempts(host.name, self._retries, self._spent, self._progress)
-        while True:
-            try:
-                document = self._manifest(host, reference)
-            except PassingError as error:
-                attempts.failed(host.shown(reference), error)
-            else:
-                attempts.advanced()
-                return document
-
     def _manifest(self, host: Host, reference: Reference) -> Content:
         what = host.shown(reference)
         path = f"manifests/{reference.digest or reference.tag}"
@@ -204,7 +227,22 @@ class RegistrySource:
             got = document.descriptor.digest
             expected = legible(promised)
             raise IntegrityError(f"{what} from {host.name}: expected {expected}, got {got}")
+        self._answered[reference] = f"{host.name}/{host.path_of(reference)}"
         return document
+
+    def _tags(self, host: Host, reference: Reference) -> tuple[str, ...]:
+        what = f"the tags of {host.name}/{host.path_of(reference)}"
+        tags: list[str] = []
+        query: str | None = f"n={MAX_PAGE}"
+        for _ in range(MAX_PAGES):
+            request = _request(host, reference, f"tags/list?{query}")
+            answer = self._get(host, reference, what, request)
+            tags += tags_of(answer.body(MAX_DOCUMENT), f"registry {host.name}: {what}")
+            query = next_query(answer.headers.get("Link", ""))
+            if query is None:
+                return tuple(tags)
+        self._progress.note(f"{what}: only the first {len(tags)} were read")
+        return tuple(tags)
 
     def _get(self, host: Host, reference: Reference, what: str, request: Request) -> Answer:
         self._say_risk(host)
