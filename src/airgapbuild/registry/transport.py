@@ -242,7 +242,7 @@ def _may_pass(error: BaseException) -> bool:
     """Whether the same request may go well in a moment."""
     links = _links(error)
     if isinstance(error, exceptions.ProxyError):
-        return any(map(_may_pass, links[1:]))
+        return any(_may_pass(link) for link in links[1:])
     if any(isinstance(link, exceptions.NameResolutionError) for link in links):
         return False
     return any(isinstance(link, _PASSING) for link in links)
@@ -281,8 +281,8 @@ _PASSING: Final = (
     exceptions.NewConnectionError,
     exceptions.ProtocolError,
     exceptions.TimeoutError,
-    ConnectionError,
     ssl.SSLEOFError,
+    ConnectionError,
 )
 _MEANINGS: Final[tuple[tuple[type[BaseException], str, str | None], ...]] = (
     (exceptions.NameResolutionError, "unknown host", "check its name and this machine's DNS"),
