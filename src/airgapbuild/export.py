@@ -156,6 +156,8 @@ def _kept(old: Bundle | None, pin: _Pin) -> BundledFile | None:
         return None
     if (before.names, before.top) != (image.names, image.top) or not old.has(before, locked):
         return None
+    if before.referrers_of(locked) != image.referrers_of(locked):
+        return None
     return old.index.tarball(image.name, locked.platform)
 
 

@@ -108,6 +108,15 @@ class RegistrySettings(Table):
     key: PathField | None = Field(default=None, description="The client certificate's key.")
 
 
+class BundleEntry(Table):
+    """What the bundle is to hold beside the images."""
+
+    attestations: bool = Field(
+        default=True,
+        description="Whether attestations, signatures and SBOMs of the images come along.",
+    )
+
+
 class BuilderEntry(Table):
     """The buildx builder that `load` makes."""
 
@@ -139,6 +148,9 @@ class Manifest(Table):
     registries: dict[Annotated[str, AfterValidator(parse_registry)], RegistrySettings] = Field(
         default={}, description="How registries are reached from the connected side, by host."
     )
+    bundle: BundleEntry = Field(
+        default_factory=BundleEntry, description="What it holds beside the images."
+    )
     builder: BuilderEntry | None = Field(default=None, description="The builder, if one is wanted.")
     buildkitd: Buildkitd = Field(
         default_factory=Buildkitd, description="buildkitd.toml, as the builder gets it."
@@ -149,19 +161,18 @@ class Manifest(Table):
         return tuple(sorted(set(entry.platforms or self.platforms)))
 
 
-def entry_digest(
-    ref: Reference, role: Role, tags: tuple[Reference, ...], platforms: tuple[Platform, ...]
-) -> Digest:
+def entry_digest(entry: ImageEntry, platforms: tuple[Platform, ...], bundle: BundleEntry) -> Digest:
     """A digest of what an image's entry means.
 
     Comments, the order of keys and platforms, and the spelling of a reference do not change it.
     """
     return meaning_of(
         {
-            "ref": str(ref),
-            "role": role,
-            "tags": sorted(str(tag) for tag in tags),
+            "ref": str(entry.ref),
+            "role": entry.role,
+            "tags": sorted(str(tag) for tag in entry.tags),
             "platforms": sorted(str(platform) for platform in platforms),
+            "attestations": bundle.attestations,
         }
     )
 

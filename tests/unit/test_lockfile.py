@@ -54,7 +54,9 @@ def manifest(text: str = TEXT) -> Manifest:
 @pytest.fixture
 def source() -> MemorySource:
     source = MemorySource()
-    source.publish("moby/buildkit:v0.34.2", "linux/amd64", "linux/arm64")
+    top = source.publish("moby/buildkit:v0.34.2", "linux/amd64", "linux/arm64").descriptor
+    source.attach("moby/buildkit:v0.34.2", top.digest)
+    source.attach("moby/buildkit:v0.34.2", top.digest, tag=f"{top.digest.replace(':', '-')}.sig")
     source.publish("busybox:1.37", "linux/amd64", "linux/arm64", "linux/arm/v7")
     return source
 
@@ -117,6 +119,11 @@ def test_comments_order_and_spelling_do_not_make_a_lock_stale(lock: Lock) -> Non
             'tags = ["moby/buildkit:buildx-stable-1"]',
             "tags = []",
             "images.buildkit: tags: 'moby/buildkit:buildx-stable-1' is locked, '' is wanted",
+        ),
+        (
+            "[images.buildkit]",
+            "[bundle]\nattestations = false\n[images.buildkit]",
+            "images.buildkit: attestations: 'true' is locked, 'false' is wanted",
         ),
         ("[images.busybox]", "[images.box]", "images.box: is not locked"),
         ("sealed = true", "sealed = false", "builder: has changed"),

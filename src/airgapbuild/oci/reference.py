@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Annotated, Final
 
+from pydantic import AfterValidator
+
 from airgapbuild.oci.digest import Digest, parse_digest
 from airgapbuild.oci.field import written_as_text
 
@@ -67,6 +69,10 @@ class Reference:
         """The same repository at a digest, without a tag: what is fetched once it is known."""
         return replace(self, tag=None, digest=digest)
 
+    def with_tag(self, tag: str) -> Reference:
+        """The same repository at a tag, without a digest."""
+        return replace(self, tag=tag, digest=None)
+
 
 def _split_registry(name: str) -> tuple[str, str]:
     """Registry and path; a first component is a host if it has a dot, a port, or is localhost."""
@@ -110,6 +116,17 @@ def parse_reference(text: str) -> Reference:
     return Reference(registry, repository, tag, digest)
 
 
+def parse_tag(text: str) -> str:
+    """The tag that `text` is.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _TAG.fullmatch(text):
+        raise ValueError(f"'{text[:100]}' is no tag")
+    return text
+
+
 def parse_registry(text: str) -> str:
     """The registry host that `text` is, Docker Hub under its one name.
 
@@ -120,6 +137,9 @@ def parse_registry(text: str) -> str:
         raise ValueError(f"'{text}' is not a registry host: write host or host:port, no scheme")
     return DOCKER_HUB if text == _LEGACY_HUB else text
 
+
+TagField = Annotated[str, AfterValidator(parse_tag)]
+"""A tag as a field of a pydantic model."""
 
 ReferenceField = Annotated[Reference, written_as_text(Reference, parse_reference)]
 """A reference as a field of a pydantic model: a string in TOML and JSON."""

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airgapbuild.oci.content import Content, Descriptor
+    from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.reference import Reference
 
 
@@ -34,6 +35,25 @@ class Source(Protocol):
         Raises:
             RegistryError, BundleError: it cannot be had, or breaks off.
             IntegrityError: the bytes are not those of the descriptor.
+        """
+
+
+class ReferringSource(Source, Protocol):
+    """A source that can also be asked for what nobody has pinned yet."""
+
+    def referrers(self, reference: Reference, digest: Digest) -> tuple[Descriptor, ...]:
+        """The manifests that name the one of this digest as their subject.
+
+        Raises:
+            RegistryError, BundleError: the source does not say.
+            IntegrityError: what it says is no list of referrers.
+        """
+
+    def find(self, reference: Reference) -> Content | None:
+        """As `manifest`, None where there is no such tag or digest.
+
+        Raises:
+            RegistryError, BundleError: the source does not say.
         """
 
 
