@@ -201,7 +201,7 @@ def _locked(
 ) -> tuple[LockedReferrer, ...]:
     """The referrers' pins, each once, without what is locked as an attestation already."""
     first = {it.descriptor.digest: it for it in reversed(referrers)}
-    wanted = [it for digest, it in sorted(first.items()) if digest not in known]
+    wanted = [it for digest, it in first.items() if digest not in known]
     if (size := sum(it.size for it in wanted)) > _MAX_EVIDENCE:
         raise RegistryError(
             f"{entry.ref.familiar}: what refers to it holds {size} bytes, "
@@ -217,7 +217,7 @@ def _locked(
             subject=it.subject,
             tag=it.tag,
         )
-        for it in wanted
+        for it in sorted(wanted, key=lambda it: (it.subject, it.descriptor.digest))
     )
 
 
