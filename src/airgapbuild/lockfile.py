@@ -23,7 +23,7 @@ from airgapbuild.manifest import BuilderEntry, Manifest, NameField, Role, entry_
 from airgapbuild.oci.content import Descriptor
 from airgapbuild.oci.digest import Digest, DigestField, short
 from airgapbuild.oci.platform import PlatformField
-from airgapbuild.oci.reference import Reference, ReferenceField, TagField
+from airgapbuild.oci.reference import Reference, ReferenceField, SourceField, TagField
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +72,7 @@ class LockedImage(Table):
     """One image, pinned."""
 
     name: NameField
-    ref: ReferenceField
+    ref: SourceField
     role: Role
     tags: Many[ReferenceField] = ()
     media_type: str = Field(description="Of what the reference pointed at: an index or a manifest.")
@@ -97,7 +97,7 @@ class LockedImage(Table):
 
         A reference without a tag gives none: the stores of Docker name images by tags.
         """
-        plain = [ref for ref in (self.ref, *self.tags) if ref.tag]
+        plain = [ref for ref in (self.ref, *self.tags) if ref.is_name]
         names = [Reference(ref.registry, ref.repository, ref.tag) for ref in plain]
         return tuple(dict.fromkeys([*names, *([self.builder_name] if self.is_builder else [])]))
 
@@ -114,7 +114,8 @@ class LockedImage(Table):
     @property
     def builder_name(self) -> Reference:
         """The name by which buildx starts it without asking a registry that could answer."""
-        return Reference(LOCAL_REGISTRY, f"airgapbuild/{self.ref.repository}", self.version_tag)
+        named = self.ref if self.ref.registry else self.tags[0]
+        return Reference(LOCAL_REGISTRY, f"airgapbuild/{named.repository}", self.version_tag)
 
     def on(self, platform: Platform) -> LockedPlatform | None:
         """The locked platform, None where the image was not locked for it."""

@@ -63,20 +63,21 @@ def load_command(
         from airgapbuild import load
         from airgapbuild.builder.instance import InstanceStore
         from airgapbuild.bundle.reader import open_bundle
+        from airgapbuild.cli.inputs import own_folder
         from airgapbuild.engine.daemon import Daemon
         from airgapbuild.engine.endpoint import find_endpoint
         from airgapbuild.oci.layout import Layout
 
         opened = open_bundle(bundle)
         endpoint = find_endpoint(host, os.environ)
-        shelf = Layout(layout or _home("XDG_DATA_HOME", ".local/share") / "layout")
+        shelf = Layout(layout or own_folder("XDG_DATA_HOME", ".local/share") / "layout")
         with Daemon.connect(endpoint) as daemon:
             images = load.load_images(opened, daemon, shelf, progress=console)
             builder = load.load_builder(
                 opened.lock,
                 daemon,
                 InstanceStore.of(os.environ),
-                _home("XDG_CONFIG_HOME", ".config"),
+                own_folder("XDG_CONFIG_HOME", ".config"),
                 progress=console,
             )
             if builder and boot:
@@ -84,12 +85,6 @@ def load_command(
             _say_images(console, daemon, images)
             _say_builder(console, builder)
             console.result(_document(daemon, images, shelf.path, builder))
-
-
-def _home(variable: str, default: str) -> Path:
-    """Our folder in an XDG base folder. Source: XDG Base Directory Specification."""
-    base = os.environ.get(variable)
-    return (Path(base) if base else Path.home() / default) / "airgapbuild"
 
 
 def _say_images(console: Console, daemon: Daemon, images: tuple[LoadedImage, ...]) -> None:

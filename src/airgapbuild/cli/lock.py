@@ -78,12 +78,12 @@ def _check(console: Console, manifest: Manifest, path: Path) -> None:
 
 
 def _lock(console: Console, manifest: Manifest, path: Path, upgrade: set[str]) -> None:
-    from airgapbuild.cli.connect import registry_source
+    from airgapbuild.cli.connect import image_source
     from airgapbuild.lockfile import read_lock, write_lock
     from airgapbuild.resolve import changes, resolve
 
     previous = read_lock(path) if path.exists() else None
-    with registry_source(manifest, console) as source:
+    with image_source(manifest, path.parent, console) as source:
         lock = resolve(manifest, source, previous=previous, upgrade=upgrade, progress=console)
     written = write_lock(path, lock)
     happened = changes(previous, lock)

@@ -138,6 +138,18 @@ def content(raw: bytes, media_type: str) -> Content:
     return Content(Descriptor(media_type=media_type, digest=digest_of(raw), size=len(raw)), raw)
 
 
+def media_type_of(raw: bytes) -> str:
+    """What a manifest or index says that it is; one that does not say is taken for OCI's."""
+    try:
+        document = json_object(raw)
+    except ValueError:
+        return ""
+    said = document.get("mediaType")
+    if said in INDEX_TYPES | MANIFEST_TYPES:
+        return str(said)
+    return OCI_INDEX if "manifests" in document else OCI_MANIFEST
+
+
 def json_object(raw: bytes) -> dict[str, Any]:
     """The JSON object in these bytes.
 
@@ -186,6 +198,15 @@ def parse_referrers(document: Content, what: str) -> tuple[Descriptor, ...]:
         for entry in parsed.manifests
     )
     return tuple({descriptor.digest: descriptor for descriptor in plain}.values())
+
+
+def parse_layout_index(raw: bytes, what: str) -> tuple[Descriptor, ...]:
+    """What the index.json of an OCI layout names, with annotations.
+
+    Raises:
+        IntegrityError: the bytes are no index.
+    """
+    return tuple(_validate(_object(raw, what), what, _IndexDocument).manifests)
 
 
 def parse_manifest(document: Content, what: str) -> Manifest:
