@@ -36,7 +36,7 @@ def export_command(
     """Write the bundle that the lock describes: tarballs, lock, index and sums.
 
     Everything is fetched by digest and verified on the way. What is there already, and right, is
-    left alone. No Docker daemon is needed.
+    left alone. No Docker daemon is needed, except for images that come from one.
 
     **Examples**
 

@@ -14,6 +14,7 @@ import re
 import tarfile
 import threading
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Final
@@ -63,7 +64,7 @@ class DaemonSource:
         """
         source = self._source(reference)
         if reference.digest is None:
-            return source.manifest(reference)
+            return source.manifest(replace(reference, tag=None))  # nothing else was saved
         found = source.find(reference)
         if found is None:
             name = _name(reference)
