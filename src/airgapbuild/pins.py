@@ -35,8 +35,8 @@ def read_pinned(source: Source, image: LockedImage, locked: LockedPlatform) -> P
         listed = {descriptor.digest for _, descriptor in index.platforms}
         _agree(image, f"{locked.platform}: manifest", locked.manifest in listed, wanted=True)
         attested = {a.descriptor.digest for a in index.attestations if a.subject == locked.manifest}
-        wanted = attested if image.attestations else set()
-        _agree(image, f"{locked.platform}: attestations", set(locked.attestations), wanted)
+        wanted = set(locked.attestations)
+        _agree(image, f"{locked.platform}: attestations", attested & wanted, wanted)
         manifest = _document(source, image, locked.manifest)
     parsed = parse_manifest(manifest, f"{image.name}: manifest {locked.manifest}")
     layers = sum(layer.size for layer in parsed.layers)

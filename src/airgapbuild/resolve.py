@@ -15,6 +15,7 @@ from airgapbuild.oci.content import (
     Attestation,
     Content,
     Descriptor,
+    Index,
     parse_config,
     parse_index,
     parse_manifest,
@@ -226,16 +227,29 @@ def _platforms_of(image: LockedImage) -> tuple[Platform, ...]:
 
 
 def _platforms(
-    top: Content, ref: Reference, source: Source
+    top: Content, ref: Reference, source: ReferringSource
 ) -> tuple[dict[Platform, Descriptor], tuple[Attestation, ...]]:
     """The platform manifests that a reference leads to; of two for one platform, the first."""
     if top.descriptor.media_type in INDEX_TYPES:
         index = parse_index(top, f"{ref.familiar}: index {top.descriptor.digest}")
+        index = index if ref.transport == "registry" else _there(index, ref, source)
         return dict(reversed(index.platforms)), index.attestations
     what = f"{ref.familiar}: manifest {top.descriptor.digest}"
     config = parse_manifest(top, what).config
     raw = read_blob(source, ref, _bounded(config, what))
     return {parse_config(raw, f"{what}: config").platform: top.descriptor}, ()
+
+
+def _there(index: Index, ref: Reference, source: ReferringSource) -> Index:
+    """What of an index is there: a daemon or a folder may hold some platforms of an image only."""
+
+    def held(descriptor: Descriptor) -> bool:
+        return source.find(ref.with_digest(descriptor.digest)) is not None
+
+    return Index(
+        tuple(entry for entry in index.platforms if held(entry[1])),
+        tuple(attestation for attestation in index.attestations if held(attestation.descriptor)),
+    )
 
 
 def _platform(

@@ -67,9 +67,8 @@ class DaemonSource:
             return source.manifest(replace(reference, tag=None))  # nothing else was saved
         found = source.find(reference)
         if found is None:
-            name = _name(reference)
             raise DaemonError(
-                f"{name} is another image now: the daemon no longer has {reference.digest} in it",
+                f"{_name(reference)} is another image now: {reference.digest} is no part of it",
                 hint="`airgapbuild lock --upgrade` pins what it is now",
             )
         return found
@@ -84,9 +83,8 @@ class DaemonSource:
         return ()
 
     def find(self, reference: Reference) -> Content | None:
-        """None: nothing beside the image itself is here."""
-        del reference
-        return None
+        """A part of an image by its digest, None where it is not held; there are no other tags."""
+        return self._source(reference).find(reference) if reference.digest else None
 
     def _source(self, reference: Reference) -> LayoutSource:
         """The layout of a saved image. One thread saves it, the others wait."""
