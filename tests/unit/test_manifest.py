@@ -232,4 +232,4 @@ def test_the_readmes_manifest_is_one(tmp_path: Path) -> None:
     (tmp_path / "certs").mkdir()
     (tmp_path / "certs" / "corp.pem").write_text("")
     manifest = parse(text, tmp_path)
-    assert set(manifest.images) == {"buildkit", "python"}
+    assert set(manifest.images) == {"buildkit", "python", "own"}
