@@ -7,6 +7,7 @@ images claim one name. All problems of a file are reported at once, each with it
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -26,8 +27,9 @@ from airgapbuild.oci.platform import Platform, PlatformField
 from airgapbuild.oci.reference import (
     Reference,
     ReferenceField,
+    SourceField,
     parse_prefix,
-    parse_reference,
+    parse_source,
 )
 
 if TYPE_CHECKING:
@@ -84,7 +86,10 @@ PathField = Annotated[Path, Strict(strict=False), AfterValidator(_absolute)]
 class ImageEntry(Table):
     """One image that the bundle is to hold."""
 
-    ref: ReferenceField = Field(description="The image: repository:tag, or with @sha256:…")
+    ref: SourceField = Field(
+        description="The image: repository:tag, or with @sha256:…; oci-layout:FOLDER[:TAG] or "
+        "docker-daemon:NAME where it lies in no registry."
+    )
     role: Role = Field(description="What it is for: builder, binfmt, frontend, base or tool.")
     tags: Many[Annotated[ReferenceField, AfterValidator(_tag)]] = Field(
         default=(), description="More names that it gets on load."
@@ -107,6 +112,15 @@ class RegistrySettings(Table):
     ca: PathField | None = Field(default=None, description="A PEM file of CAs to trust for it.")
     cert: PathField | None = Field(default=None, description="A PEM client certificate.")
     key: PathField | None = Field(default=None, description="The client certificate's key.")
+
+
+class BundleEntry(Table):
+    """What the bundle is to hold beside the images."""
+
+    attestations: bool = Field(
+        default=True,
+        description="Whether attestations, signatures and SBOMs of the images come along.",
+    )
 
 
 class BuilderEntry(Table):
@@ -142,6 +156,9 @@ class Manifest(Table):
         description="How registries are reached from the connected side, by host[:port] or "
         "host[:port]/path; of several keys that an image begins with, the longest counts.",
     )
+    bundle: BundleEntry = Field(
+        default_factory=BundleEntry, description="What it holds beside the images."
+    )
     builder: BuilderEntry | None = Field(default=None, description="The builder, if one is wanted.")
     buildkitd: Buildkitd = Field(
         default_factory=Buildkitd, description="buildkitd.toml, as the builder gets it."
@@ -152,19 +169,18 @@ class Manifest(Table):
         return tuple(sorted(set(entry.platforms or self.platforms)))
 
 
-def entry_digest(
-    ref: Reference, role: Role, tags: tuple[Reference, ...], platforms: tuple[Platform, ...]
-) -> Digest:
+def entry_digest(entry: ImageEntry, platforms: tuple[Platform, ...], bundle: BundleEntry) -> Digest:
     """A digest of what an image's entry means.
 
     Comments, the order of keys and platforms, and the spelling of a reference do not change it.
     """
     return meaning_of(
         {
-            "ref": str(ref),
-            "role": role,
-            "tags": sorted(str(tag) for tag in tags),
+            "ref": str(entry.ref),
+            "role": entry.role,
+            "tags": sorted(str(tag) for tag in entry.tags),
             "platforms": sorted(str(platform) for platform in platforms),
+            "attestations": bundle.attestations,
         }
     )
 
@@ -199,6 +215,7 @@ def parse_manifest(raw: bytes, name: str, *, folder: Path) -> Manifest:
         *_builder_problems(document),
         *_name_problems(document),
         *_registry_problems(document),
+        *_nameless_problems(document),
     ]
     try:
         manifest = document.parse(Manifest, context={"folder": folder})
@@ -239,10 +256,7 @@ def _name_problems(document: Document) -> list[tuple[int, str]]:
         if not isinstance(entry, dict):
             continue
         claims: list[tuple[tuple[str | int, ...], object]] = [(("ref",), entry.get("ref"))]
-        tags = entry.get("tags")
-        claims += [
-            (("tags", n), tag) for n, tag in enumerate(tags if isinstance(tags, list) else [])
-        ]
+        claims += [(("tags", n), tag) for n, tag in enumerate(_tags(entry))]
         for path, text in claims:
             if (name := _full(text)) and owners.setdefault(name, key) != key:
                 what = f"'{text}' is also a name of [images.{owners[name]}]"
@@ -294,9 +308,36 @@ def _bare_mirrors(document: Document, key: str, prefix: str) -> list[tuple[int, 
     ]
 
 
+def _nameless_problems(document: Document) -> list[tuple[int, str]]:
+    """Images of layouts, which bring no name along, that are given none."""
+    what = 'an image of a layout has no name: give it one in tags = ["corp/name:1"]'
+    return [
+        document.problem(("images", key, "ref"), what)
+        for key, entry in _table(document.values, "images").items()
+        if isinstance(entry, dict) and _is_layout(entry.get("ref")) and not _tags(entry)
+    ]
+
+
+def _tags(entry: dict[str, Any]) -> list[object]:
+    tags = entry.get("tags")
+    return tags if isinstance(tags, list) else []
+
+
+def _is_layout(text: object) -> bool:
+    reference = _parsed(text)
+    return reference is not None and reference.transport == "oci-layout"
+
+
 def _full(text: object) -> str | None:
-    """A reference's one spelling; None for what is no reference (reported elsewhere)."""
+    """A name's one spelling; None for what is no name (reported elsewhere)."""
+    reference = _parsed(text)
+    if reference is None or reference.transport == "oci-layout":
+        return None
+    return str(replace(reference, transport="registry"))
+
+
+def _parsed(text: object) -> Reference | None:
     try:
-        return str(parse_reference(text)) if isinstance(text, str) else None
+        return parse_source(text) if isinstance(text, str) else None
     except ValueError:
         return None

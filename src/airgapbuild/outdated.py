@@ -49,7 +49,10 @@ class Standing:
 def outdated(
     lock: Lock, source: TaggedSource, *, progress: Progress = SILENT
 ) -> tuple[Standing, ...]:
-    """How each image of a lock stands, in the lock's order; an error of one is in its standing."""
+    """How each image of a lock that lies in a registry stands, in the lock's order.
+
+    An error of one image is in its standing.
+    """
 
     def standing(image: LockedImage) -> Standing:
         task = progress.task(f"{image.name}  {image.ref.familiar}")
@@ -61,7 +64,8 @@ def outdated(
         return found
 
     with pool(_WORKERS, "outdated") as threads:
-        return tuple(threads.map(standing, lock.image))
+        images = (image for image in lock.image if image.ref.transport == "registry")
+        return tuple(threads.map(standing, images))
 
 
 def _standing(image: LockedImage, source: TaggedSource) -> Standing:

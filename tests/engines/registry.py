@@ -113,6 +113,18 @@ class Registry:
             raise
         return registry
 
+    @classmethod
+    def with_referrers(cls, bed: Shelf) -> Self:
+        """Start a registry that has the Referrers API: empty, writable, in memory."""
+        binary = bed.part("referrers") / "registry"
+        registry = cls("", None, None, Path(tempfile.mkdtemp(prefix="bed-registry-")), [])
+        try:
+            registry.address = registry._serve((binary,), registry.log)
+        except BaseException:
+            registry.stop()
+            raise
+        return registry
+
     def stop(self) -> None:
         """End the registry and remove its files; a second time does nothing."""
         for running in self._processes:

@@ -50,7 +50,7 @@ from tests.support.program import HEARS_SIGNALS, PROGRAM, airgapbuild, environme
 from tests.support.push import push
 
 if TYPE_CHECKING:
-    from airgapbuild.oci.source import RangedSource
+    from airgapbuild.oci.source import RangedSource, ReferringSource
     from tests.engines.parts.part import Shelf
 
 TEXT = """
@@ -149,7 +149,7 @@ def elsewhere(ends: Ends) -> Iterator[Server]:
         yield running
 
 
-def locked(source: RangedSource, folder: Path) -> Files:
+def locked(source: ReferringSource, folder: Path) -> Files:
     """What `lock` leaves in a folder."""
     folder.mkdir(exist_ok=True)
     write_lock(folder / "airgapbuild.lock", resolve(manifest(), source))

@@ -116,6 +116,25 @@ def test_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
             "airgapbuild.toml:9: images.b.ref: 'docker.io/moby/buildkit:v0.34.2' is also a name "
             "of [images.buildkit]",
         ),
+        (
+            HEAD + IMAGE + '[images.b]\nref = "oci-layout:out"\nrole = "base"',
+            "airgapbuild.toml:9: images.b.ref: an image of a layout has no name: give it one in "
+            'tags = ["corp/name:1"]',
+        ),
+        (
+            HEAD + IMAGE + '[images.b]\nref = "docker-daemon:moby/buildkit:v0.34.2"\nrole = "tool"',
+            "airgapbuild.toml:9: images.b.ref: 'docker-daemon:moby/buildkit:v0.34.2' is also a "
+            "name of [images.buildkit]",
+        ),
+        (
+            HEAD + IMAGE + 'tags = ["docker-daemon:x:1"]',
+            "airgapbuild.toml:8: images.buildkit.tags.0: 'docker-daemon:x:1' is not a reference: "
+            "'docker-daemon:x' is no repository name",
+        ),
+        (
+            HEAD + IMAGE + "[bundle]\nattestation = false",
+            "airgapbuild.toml:9: bundle.attestation: unknown key, did you mean 'attestations'?",
+        ),
         (HEAD, "airgapbuild.toml: images: is missing"),
         (HEAD + "[images]", "airgapbuild.toml:4: images: must not be empty"),
         (
@@ -241,4 +260,4 @@ def test_the_readmes_manifest_is_one(tmp_path: Path) -> None:
     (tmp_path / "certs").mkdir()
     (tmp_path / "certs" / "corp.pem").write_text("")
     manifest = parse(text, tmp_path)
-    assert set(manifest.images) == {"buildkit", "python"}
+    assert set(manifest.images) == {"buildkit", "python", "own"}

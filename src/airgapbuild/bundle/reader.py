@@ -9,7 +9,6 @@ extracted: blobs are read at their place, and verified again while they are read
 from __future__ import annotations
 
 import hashlib
-import json
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,15 +32,7 @@ from airgapbuild.bundle.walk import walk
 from airgapbuild.errors import BundleError, IntegrityError
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
 from airgapbuild.lockfile import Lock, LockedImage, LockedPlatform, parse_lock
-from airgapbuild.oci.content import (
-    INDEX_TYPES,
-    MANIFEST_TYPES,
-    MAX_DOCUMENT,
-    OCI_INDEX,
-    OCI_MANIFEST,
-    Content,
-    Descriptor,
-)
+from airgapbuild.oci.content import MAX_DOCUMENT, Content, Descriptor, content, media_type_of
 from airgapbuild.oci.digest import Digest, digest_of, verified
 from airgapbuild.pins import read_pinned
 from airgapbuild.progress import SILENT, Progress, Task
@@ -124,8 +115,7 @@ class Bundle:
             raise IntegrityError(f"{reference.digest}: a manifest of {blob.size} bytes")
         descriptor = Descriptor(media_type="", digest=blob.digest, size=blob.size)
         raw = b"".join(self.blob(reference, descriptor))
-        media_type = _media_type(raw)
-        return Content(Descriptor(media_type=media_type, digest=blob.digest, size=blob.size), raw)
+        return content(raw, media_type_of(raw))
 
     def blob(self, reference: Reference, descriptor: Descriptor) -> Iterator[bytes]:
         """See `Source.blob`; the repository does not matter here."""
@@ -235,14 +225,3 @@ def _read(path: Path) -> bytes:
 def _compare(path: Path, found: object, wanted: object, what: str) -> None:
     if found != wanted:
         raise IntegrityError(f"{path}: {what}: {found}, expected {wanted}", hint=FETCH_AGAIN)
-
-
-def _media_type(raw: bytes) -> str:
-    """A document's own word, else the specification's rule for one that does not say."""
-    try:
-        document = json.loads(raw)
-        said = document.get("mediaType")
-        implied = OCI_INDEX if "manifests" in document else OCI_MANIFEST
-    except (ValueError, RecursionError, AttributeError):
-        return ""
-    return said if said in INDEX_TYPES | MANIFEST_TYPES else implied

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+from airgapbuild.cli.inputs import own_folder
 from airgapbuild.credentials import Logins
 from airgapbuild.engine.endpoint import docker_folder
+from airgapbuild.engine.saved import DaemonSource
+from airgapbuild.oci.transports import Transports
 from airgapbuild.registry import RegistrySource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from airgapbuild.cli.console import Console
+    from airgapbuild.engine.daemon import Daemon
     from airgapbuild.manifest import Manifest
 
 
@@ -26,3 +31,18 @@ def registry_source(manifest: Manifest, console: Console) -> Iterator[RegistrySo
         yield source
     finally:
         source.close()
+
+
+@contextmanager
+def image_source(registries: RegistrySource, folder: Path) -> Iterator[Transports]:
+    """Where the images of a manifest, which lies in `folder`, come from."""
+    with closing(DaemonSource(_daemon, own_folder("XDG_CACHE_HOME", ".cache"))) as saved:
+        yield Transports(registries, saved, folder)
+
+
+def _daemon() -> Daemon:
+    """The daemon that plain `docker` would talk to."""
+    from airgapbuild.engine.daemon import Daemon
+    from airgapbuild.engine.endpoint import find_endpoint
+
+    return Daemon.connect(find_endpoint(None, os.environ))

@@ -63,13 +63,14 @@ def load_command(
     with console.reporting():
         from airgapbuild import load
         from airgapbuild.bundle.reader import open_bundle
+        from airgapbuild.cli.inputs import own_folder
         from airgapbuild.engine.daemon import Daemon
         from airgapbuild.engine.endpoint import find_endpoint
         from airgapbuild.oci.layout import Layout
 
         opened = open_bundle(bundle)
         endpoint = find_endpoint(host, os.environ)
-        shelf = Layout(layout or _home("XDG_DATA_HOME", ".local/share") / "layout")
+        shelf = Layout(layout or own_folder("XDG_DATA_HOME", ".local/share") / "layout")
         with Daemon.connect(endpoint) as daemon:
             images = load.load_images(opened, daemon, shelf, progress=console)
             builder = _load_builder(console, daemon, opened.lock, boot=boot)
@@ -83,18 +84,13 @@ def _load_builder(
 ) -> LoadedBuilder | None:
     from airgapbuild import load
     from airgapbuild.builder.instance import InstanceStore
+    from airgapbuild.cli.inputs import own_folder
 
-    store, folder = InstanceStore.of(os.environ), _home("XDG_CONFIG_HOME", ".config")
+    store, folder = InstanceStore.of(os.environ), own_folder("XDG_CONFIG_HOME", ".config")
     builder = load.load_builder(lock, daemon, store, folder, progress=console)
     if builder is None or not boot:
         return builder
     return load.boot(builder, daemon.endpoint.environ(os.environ), progress=console)
-
-
-def _home(variable: str, default: str) -> Path:
-    """Our folder in an XDG base folder. Source: XDG Base Directory Specification."""
-    base = os.environ.get(variable)
-    return (Path(base) if base else Path.home() / default) / "airgapbuild"
 
 
 def _say_images(console: Console, daemon: Daemon, images: tuple[LoadedImage, ...]) -> None:

@@ -82,16 +82,19 @@ def _check(console: Console, manifest: Manifest, path: Path) -> None:
 
 
 def _lock(console: Console, manifest: Manifest, path: Path, upgrade: set[str]) -> None:
-    from airgapbuild.cli.connect import registry_source
+    from airgapbuild.cli.connect import image_source, registry_source
     from airgapbuild.lockfile import read_lock, write_lock
     from airgapbuild.resolve import changes, resolve
 
     previous = read_lock(path) if path.exists() else None
-    with registry_source(manifest, console) as source:
+    with (
+        registry_source(manifest, console) as registries,
+        image_source(registries, path.parent) as source,
+    ):
         lock = resolve(manifest, source, previous=previous, upgrade=upgrade, progress=console)
         written = write_lock(path, lock)
-        answered = {image.name: source.answered(image.ref) for image in lock.image}
-        _warn_of_floating(console, [it for it in lock.image if answered[it.name]], source)
+        answered = {image.name: registries.answered(image.ref) for image in lock.image}
+        _warn_of_floating(console, [it for it in lock.image if answered[it.name]], registries)
     happened = changes(previous, lock)
     tables = {table: _table_change(table, previous, lock) for table in ("builder", "buildkitd")}
     console.result(

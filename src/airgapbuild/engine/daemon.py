@@ -13,7 +13,7 @@ from airgapbuild.oci.platform import Platform, normalised
 from airgapbuild.oci.reference import Reference, parse_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -159,6 +159,14 @@ class Daemon:
             DaemonError: the daemon refused, broke off, or holds something else afterwards.
         """
         return Loading(self, self._connection, image, names).run(read, task)
+
+    def save(self, name: str) -> Generator[bytes]:
+        """The archive of an image, in chunks, as `docker save` writes it.
+
+        Raises:
+            DaemonError: there is no such image, or the daemon breaks off.
+        """
+        return self._connection.save(name)
 
     def container(self, name: str) -> HeldContainer | None:
         """The container of this name, None where there is none.

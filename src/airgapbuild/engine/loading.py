@@ -56,8 +56,8 @@ class Loading:
     ) -> None:
         self._daemon = daemon
         self._connection = connection
-        # Attestations tell how an image was built; nothing needs them to run it.
-        self._image = replace(image, attestations=())
+        # They tell how an image was built and who vouches for it; nothing needs them to run it.
+        self._image = replace(image, attestations=(), referrers=())
         self._names = names
         self._expected = daemon.expected_id(image)
 

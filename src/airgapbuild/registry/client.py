@@ -11,8 +11,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from airgapbuild.errors import IntegrityError, PassingError, RangeIgnored, RegistryError
-from airgapbuild.oci.content import INDEX_TYPES, MANIFEST_TYPES, MAX_DOCUMENT, content
+from airgapbuild.oci.content import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    MAX_DOCUMENT,
+    OCI_INDEX,
+    content,
+    parse_referrers,
+)
 from airgapbuild.oci.digest import verified
+from airgapbuild.oci.referrers import fallback_tag
 from airgapbuild.progress import SILENT
 from airgapbuild.registry.auth import Authenticator
 from airgapbuild.registry.hosts import hosts_for, key_for
@@ -29,13 +37,17 @@ if TYPE_CHECKING:
     from airgapbuild.credentials import Credentials
     from airgapbuild.manifest import RegistrySettings
     from airgapbuild.oci.content import Content, Descriptor
+    from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.reference import Reference
     from airgapbuild.progress import Progress
     from airgapbuild.registry.hosts import Host
     from airgapbuild.registry.transport import Answer, Timeouts
 
 _T = TypeVar("_T")
-_OK, _SERVER_ERROR = 200, 500
+_OK, _NOT_FOUND, _SERVER_ERROR = 200, 404, 500
+_NO_API: Final = frozenset({400, 401, 403, 404, 405, 406, 501})
+"""How registries that gave the image say that they have no Referrers API; by the book it is 404."""
+_MAX_REFERRER_PAGES: Final = 16
 _ELSEWHERE: Final = frozenset({206, 401, 403, 404, 408, 416, 429})
 """Failures after which the next host may do better; so are all from 500 on, and silence."""
 _DOCUMENTS = INDEX_TYPES | MANIFEST_TYPES
@@ -68,6 +80,7 @@ class RegistrySource:
         self._answered: dict[Reference, str] = {}
         self._said: set[str] = set()
         self._guard = threading.Lock()
+        self._without_referrers: set[tuple[str, str]] = set()
 
     def manifest(self, reference: Reference) -> Content:
         """The manifest or index at this tag or digest; the digest decides where both are given.
@@ -129,6 +142,28 @@ class RegistrySource:
         """
         return self._transferred(Transfer(reference, descriptor, start, stop))
 
+    def referrers(self, reference: Reference, digest: Digest) -> tuple[Descriptor, ...]:
+        """The manifests that name the one of this digest as their subject.
+
+        A host without the Referrers API is asked for the fallback tag, and not for the API again.
+
+        Raises:
+            RegistryError: no host says.
+            IntegrityError: what a host says is no list of referrers.
+
+        Source: OCI distribution specification v1.1, "Listing Referrers", "Referrers Tag Schema".
+        """
+        listed = self._first_or_none(reference, lambda host: self._listed(host, reference, digest))
+        return listed or ()
+
+    def find(self, reference: Reference) -> Content | None:
+        """As `manifest`, None where a host says that there is no such thing, and no other has it.
+
+        Raises:
+            RegistryError, IntegrityError: see `manifest`.
+        """
+        return self._first_or_none(reference, lambda host: self._manifest(host, reference))
+
     def close(self) -> None:
         """Closes the connections."""
         self._transport.close()
@@ -136,10 +171,26 @@ class RegistrySource:
     def _first(self, reference: Reference, ask: Callable[[Host], _T]) -> _T:
         """What the first host gives that has it."""
         failures: list[RegistryError] = []
+        for found in self._tried(reference, ask, failures):
+            return found
+        raise self._none_gave(reference, failures)
+
+    def _first_or_none(self, reference: Reference, ask: Callable[[Host], _T]) -> _T | None:
+        """The same; None where nobody has it, though somebody could be asked."""
+        failures: list[RegistryError] = []
+        for found in self._tried(reference, ask, failures):
+            return found
+        if any(error.status == _NOT_FOUND for error in failures):
+            return None
+        raise self._none_gave(reference, failures)
+
+    def _tried(
+        self, reference: Reference, ask: Callable[[Host], _T], failures: list[RegistryError]
+    ) -> Iterator[_T]:
+        """What each host gives, in their order; why others do not goes to `failures`."""
         for host in hosts_for(reference, self._settings):
             with self._passed_over(reference, failures):
-                return self._again(host, reference, ask)
-        raise self._none_gave(reference, failures)
+                yield self._again(host, reference, ask)
 
     def _again(self, host: Host, reference: Reference, ask: Callable[[Host], _T]) -> _T:
         """What one host gives, which is asked again where that may help."""
@@ -208,6 +259,35 @@ class RegistrySource:
                 if not transfer.complete:
                     attempts.failed(transfer.rest, error)
 
+    def _listed(self, host: Host, reference: Reference, digest: Digest) -> tuple[Descriptor, ...]:
+        key = (host.name, host.path_of(reference))
+        if key not in self._without_referrers:
+            try:
+                return self._referrers(host, reference, digest)
+            except RegistryError as error:
+                if error.status not in _NO_API:
+                    raise
+                self._without_referrers.add(key)
+        tagged = reference.with_tag(fallback_tag(digest))
+        return parse_referrers(self._manifest(host, tagged), host.shown(tagged))
+
+    def _referrers(
+        self, host: Host, reference: Reference, digest: Digest
+    ) -> tuple[Descriptor, ...]:
+        what = f"referrers of {host.shown(reference.with_digest(digest))}"
+        found: dict[Digest, Descriptor] = {}
+        query: str | None = ""
+        for _ in range(_MAX_REFERRER_PAGES):
+            path = f"referrers/{digest}{query and '?'}{query}"
+            request = replace(_request(host, reference, path), accept=OCI_INDEX)
+            answer = self._get(host, reference, what, request)
+            page = content(_body(host, what, answer), OCI_INDEX)
+            found |= {entry.digest: entry for entry in parse_referrers(page, what)}
+            query = next_query(answer.headers.get("Link", ""))
+            if query is None:
+                return tuple(found.values())
+        raise RegistryError(f"registry {host.name}: {what}: more than {_MAX_REFERRER_PAGES} pages")
+
     def _manifest(self, host: Host, reference: Reference) -> Content:
         what = host.shown(reference)
         path = f"manifests/{reference.digest or reference.tag}"
@@ -217,11 +297,7 @@ class RegistrySource:
         if media_type not in _DOCUMENTS:
             answer.close()
             raise _not_a_manifest(host, what, media_type)
-        raw = answer.body(MAX_DOCUMENT + 1)
-        if len(raw) > MAX_DOCUMENT:
-            message = f"registry {host.name}: {what} is more than {MAX_DOCUMENT >> 20} MiB"
-            raise RegistryError(f"{message}, too large for a manifest", status=_OK)
-        document = content(raw, media_type)
+        document = content(_body(host, what, answer), media_type)
         promised = reference.digest or answer.headers.get("Docker-Content-Digest")
         if promised and promised != document.descriptor.digest:
             got = document.descriptor.digest
@@ -264,6 +340,14 @@ class RegistrySource:
 def _request(host: Host, reference: Reference, path: str) -> Request:
     url = f"{host.base}/{host.path_of(reference)}/{path}"
     return Request(host.name, url, Trust.of(host.settings))
+
+
+def _body(host: Host, what: str, answer: Answer) -> bytes:
+    raw = answer.body(MAX_DOCUMENT + 1)
+    if len(raw) > MAX_DOCUMENT:
+        message = f"registry {host.name}: {what} is more than {MAX_DOCUMENT >> 20} MiB"
+        raise RegistryError(f"{message}, too large for a manifest", status=_OK)
+    return raw
 
 
 def _may_be_elsewhere(error: RegistryError) -> bool:
