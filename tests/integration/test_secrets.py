@@ -93,6 +93,8 @@ class Keep:
         if self.fault.isdigit():
             return self._refusal(int(self.fault), asked)
         kind, _, name = path.partition("/")
+        if kind == "referrers" or name.startswith("sha256-"):
+            return document(404, {"errors": [{"code": "NOT_FOUND"}]})
         if kind == "blobs" or self.fault in {"cut", "lost"}:
             return self._elsewhere(name)
         self.read += 1

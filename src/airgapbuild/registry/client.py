@@ -260,16 +260,20 @@ class RegistrySource:
                     attempts.failed(transfer.rest, error)
 
     def _listed(self, host: Host, reference: Reference, digest: Digest) -> tuple[Descriptor, ...]:
+        """What one host lists: by the API, or else by the tag, each with tries of its own."""
         key = (host.name, host.path_of(reference))
         if key not in self._without_referrers:
             try:
-                return self._referrers(host, reference, digest)
+                return self._again(
+                    host, reference, lambda it: self._referrers(it, reference, digest)
+                )
             except RegistryError as error:
                 if error.status not in _NO_API:
                     raise
                 self._without_referrers.add(key)
         tagged = reference.with_tag(fallback_tag(digest))
-        return parse_referrers(self._manifest(host, tagged), host.shown(tagged))
+        listed = self._again(host, tagged, lambda it: self._manifest(it, tagged))
+        return parse_referrers(listed, host.shown(tagged))
 
     def _referrers(
         self, host: Host, reference: Reference, digest: Digest
