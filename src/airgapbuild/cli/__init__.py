@@ -16,6 +16,7 @@ from airgapbuild.cli.export import export_command
 from airgapbuild.cli.init import init_command
 from airgapbuild.cli.load import load_command
 from airgapbuild.cli.lock import lock_command
+from airgapbuild.cli.verify import verify_command
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -33,6 +34,7 @@ app.command("init")(init_command)
 app.command("lock")(lock_command)
 app.command("export")(export_command)
 app.command("load")(load_command)
+app.command("verify")(verify_command)
 
 
 class Terminated(KeyboardInterrupt):

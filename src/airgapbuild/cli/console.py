@@ -29,7 +29,7 @@ from rich.progress import (
 from rich.progress import Progress as Display
 
 from airgapbuild.cli.words import size_words
-from airgapbuild.errors import AirgapbuildError, DocumentError
+from airgapbuild.errors import AirgapbuildError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,7 +71,7 @@ class Console:
             with self._drawing():
                 yield self
         except AirgapbuildError as error:
-            self._failed(error)
+            self.failed(error)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt as interrupt:
             code = getattr(interrupt, "exit_code", _INTERRUPTED)
@@ -86,6 +86,22 @@ class Console:
         self._settle()
         if self.json:
             self._document(document)
+
+    def failed(self, error: AirgapbuildError, document: dict[str, Any] | None = None) -> None:
+        """What went wrong, for people and for programs; `document` is the result even so."""
+        self._settle()
+        for line in error.lines:
+            self._err.print("[bold red]error:[/] " + escape(line))
+        if error.hint:
+            self._err.print("[dim] hint:[/] " + escape(error.hint))
+        if self.json:
+            told = {
+                "kind": error.kind,
+                "exit": error.exit_code,
+                "problems": list(error.lines),
+                "hint": error.hint,
+            }
+            self._document({**(document or {}), "error": told})
 
     def say(self, line: str = "", *, style: str = "") -> None:
         """A line of the result for people."""
@@ -143,24 +159,6 @@ class Console:
     def _document(self, document: dict[str, Any]) -> None:
         whole = {"version": JSON_VERSION, "command": self.command, **document}
         print(json.dumps(whole, indent=2))
-
-    def _failed(self, error: AirgapbuildError) -> None:
-        for line in error.lines:
-            self._err.print("[bold red]error:[/] " + escape(line))
-        if error.hint:
-            self._err.print("[dim] hint:[/] " + escape(error.hint))
-        if self.json:
-            problems = list(error.problems) if isinstance(error, DocumentError) else [error.message]
-            self._document(
-                {
-                    "error": {
-                        "kind": error.kind,
-                        "exit": error.exit_code,
-                        "problems": problems,
-                        "hint": error.hint,
-                    }
-                }
-            )
 
 
 def _terminal(color: Color, *, stderr: bool) -> Terminal:
