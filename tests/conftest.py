@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
     from tests.engines.layout import Image
 
 
+def pytest_configure() -> None:
+    """A run that is told to end tears its fixtures down, as with Ctrl-C: daemons end with it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+ROOM_MB = 4096
+"""What a daemon of the tests may hold. It lies in memory, so it is fast and gone at once."""
+
+
 class FreshDaemon(Protocol):
     """Starts a daemon that nobody else uses, in a namespace of its own unless one is given."""
 
@@ -34,7 +44,7 @@ class FreshDaemon(Protocol):
         namespace: Namespace | None = None,
         *,
         tls: bool = False,
-        data_size_mb: int | None = None,
+        data_size_mb: int = ROOM_MB,
     ) -> Daemon: ...
 
 
@@ -114,7 +124,7 @@ def writable_registry(bed: Shelf) -> Iterator[Registry]:
 def daemon(request: pytest.FixtureRequest, bed: Shelf, closed: Namespace) -> Iterator[Daemon]:
     """Every engine with every store, in turn; tests share it and may find what others left."""
     engine, store = request.param
-    with Daemon.start(bed, engine, store, closed) as running:
+    with Daemon.start(bed, engine, store, closed, data_size_mb=ROOM_MB) as running:
         yield running
 
 
@@ -128,7 +138,7 @@ def fresh_daemon(bed: Shelf) -> Iterator[FreshDaemon]:
             namespace: Namespace | None = None,
             *,
             tls: bool = False,
-            data_size_mb: int | None = None,
+            data_size_mb: int = ROOM_MB,
         ) -> Daemon:
             inside = namespace or stack.enter_context(Namespace())
             daemon = Daemon.start(bed, engine, store, inside, tls=tls, data_size_mb=data_size_mb)

@@ -170,9 +170,14 @@ def _kept(old: Bundle | None, pin: _Pin) -> BundledFile | None:
     before = old.lock.find(image.name) if old else None
     if old is None or before is None or before.on(locked.platform) != locked:
         return None
-    if (before.names, before.top) != (image.names, image.top) or not old.has(before, locked):
+    if _decisive(before, locked) != _decisive(image, locked) or not old.has(before, locked):
         return None
     return old.index.tarball(image.name, locked.platform)
+
+
+def _decisive(image: LockedImage, locked: LockedPlatform) -> tuple[object, ...]:
+    """What decides a tarball's name and bytes, beside the platform's own pins."""
+    return image.names, image.version_tag, image.top, image.referrers_of(locked)
 
 
 def _name(pin: _Pin) -> str:

@@ -105,7 +105,7 @@ def _to_daemon(
 def _send(
     bundle: Bundle, daemon: Daemon, image: LockedImage, documents: PlatformImage, progress: Progress
 ) -> LoadOutcome:
-    task = progress.task(image.name, sum(layer.size for layer in documents.layers))
+    task = progress.task(image.name)
 
     def read(descriptor: Descriptor) -> Iterator[bytes]:
         return bundle.blob(image.ref, descriptor)

@@ -23,7 +23,7 @@ from airgapbuild.manifest import BuilderEntry, Manifest, NameField, Role, entry_
 from airgapbuild.oci.content import Descriptor
 from airgapbuild.oci.digest import Digest, DigestField, short
 from airgapbuild.oci.platform import PlatformField
-from airgapbuild.oci.reference import Reference, ReferenceField
+from airgapbuild.oci.reference import Reference, ReferenceField, SourceField, TagField
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,18 +55,35 @@ class LockedPlatform(Table):
     )
 
 
+class LockedReferrer(Table):
+    """A manifest that refers to a locked one: a signature, an SBOM, an attestation."""
+
+    digest: DigestField
+    media_type: str
+    artifact_type: str = Field(description="What it is: a signature, an SBOM…")
+    size: NonNegativeInt = Field(description="Of the manifest, in bytes.")
+    subject: DigestField = Field(description="What it refers to: the index or a manifest.")
+    tag: TagField | None = Field(
+        default=None, description="What ties it to its subject where it does not say it itself."
+    )
+
+
 class LockedImage(Table):
     """One image, pinned."""
 
     name: NameField
-    ref: ReferenceField
+    ref: SourceField
     role: Role
     tags: Many[ReferenceField] = ()
     media_type: str = Field(description="Of what the reference pointed at: an index or a manifest.")
     digest: DigestField = Field(description="Its digest: the image ID in the containerd store.")
     size: NonNegativeInt = Field(description="Its size in bytes.")
     entry: DigestField = Field(description="Of what the manifest's entry means.")
+    attestations: bool = Field(
+        default=True, description="Whether attestations and what refers to it are locked, too."
+    )
     platform: Annotated[Many[LockedPlatform], Field(min_length=1)]
+    referrer: Many[LockedReferrer] = ()
     checksum: DigestField = Field(description="Of the other keys of this table.")
 
     @property
@@ -80,7 +97,7 @@ class LockedImage(Table):
 
         A reference without a tag gives none: the stores of Docker name images by tags.
         """
-        plain = [ref for ref in (self.ref, *self.tags) if ref.tag]
+        plain = [ref for ref in (self.ref, *self.tags) if ref.is_name]
         names = [Reference(ref.registry, ref.repository, ref.tag) for ref in plain]
         return tuple(dict.fromkeys([*names, *([self.builder_name] if self.is_builder else [])]))
 
@@ -97,11 +114,17 @@ class LockedImage(Table):
     @property
     def builder_name(self) -> Reference:
         """The name by which buildx starts it without asking a registry that could answer."""
-        return Reference(LOCAL_REGISTRY, f"airgapbuild/{self.ref.repository}", self.version_tag)
+        named = self.ref if self.ref.registry else self.tags[0]
+        return Reference(LOCAL_REGISTRY, f"airgapbuild/{named.repository}", self.version_tag)
 
     def on(self, platform: Platform) -> LockedPlatform | None:
         """The locked platform, None where the image was not locked for it."""
         return next((entry for entry in self.platform if entry.platform == platform), None)
+
+    def referrers_of(self, locked: LockedPlatform) -> tuple[LockedReferrer, ...]:
+        """What refers to a platform's manifest or to the index, which every platform needs."""
+        subjects = (self.digest, locked.manifest)
+        return tuple(entry for entry in self.referrer if entry.subject in subjects)
 
     def seal(self) -> LockedImage:
         """The same image with its checksum."""
@@ -134,6 +157,8 @@ def render_lock(lock: Lock) -> bytes:
     for image in tables["image"]:
         image["tags"] = sorted(image.get("tags", []))
         image["platform"] = sorted(image["platform"], key=lambda entry: str(entry["platform"]))
+        if referrers := image.get("referrer"):
+            image["referrer"] = sorted(referrers, key=lambda it: (it["subject"], it["digest"]))
     return (_HEADER + tomli_w.dumps(_in_order(tables))).encode()
 
 
@@ -202,7 +227,7 @@ def stale_reasons(manifest: Manifest, lock: Lock) -> tuple[str, ...]:
         platforms = manifest.platforms_of(entry)
         if image is None:
             reasons.append(f"images.{name}: is not locked")
-        elif image.entry != entry_digest(entry.ref, entry.role, entry.tags, platforms):
+        elif image.entry != entry_digest(entry, platforms, manifest.bundle):
             reasons += _image_reasons(name, image, manifest)
     reasons += [
         f"images.{image.name}: is locked, but no longer in the manifest"
@@ -237,12 +262,17 @@ def _image_reasons(name: str, image: LockedImage, manifest: Manifest) -> list[st
             _list(str(locked.platform) for locked in image.platform),
             _list(str(platform) for platform in manifest.platforms_of(entry)),
         ),
+        "attestations": (_toml(image.attestations), _toml(manifest.bundle.attestations)),
     }
     return [
         f"images.{name}: {aspect}: '{locked}' is locked, '{wanted}' is wanted"
         for aspect, (locked, wanted) in aspects.items()
         if locked != wanted
     ]
+
+
+def _toml(value: bool) -> str:
+    return str(value).lower()
 
 
 def _list(items: Any) -> str:  # noqa: ANN401 - any iterable of strings

@@ -7,6 +7,7 @@ images claim one name. All problems of a file are reported at once, each with it
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -26,8 +27,9 @@ from airgapbuild.oci.platform import Platform, PlatformField
 from airgapbuild.oci.reference import (
     Reference,
     ReferenceField,
-    parse_reference,
-    parse_registry,
+    SourceField,
+    parse_prefix,
+    parse_source,
 )
 
 if TYPE_CHECKING:
@@ -84,7 +86,10 @@ PathField = Annotated[Path, Strict(strict=False), AfterValidator(_absolute)]
 class ImageEntry(Table):
     """One image that the bundle is to hold."""
 
-    ref: ReferenceField = Field(description="The image: repository:tag, or with @sha256:…")
+    ref: SourceField = Field(
+        description="The image: repository:tag, or with @sha256:…; oci-layout:FOLDER[:TAG] or "
+        "docker-daemon:NAME where it lies in no registry."
+    )
     role: Role = Field(description="What it is for: builder, binfmt, frontend, base or tool.")
     tags: Many[Annotated[ReferenceField, AfterValidator(_tag)]] = Field(
         default=(), description="More names that it gets on load."
@@ -95,10 +100,11 @@ class ImageEntry(Table):
 
 
 class RegistrySettings(Table):
-    """How one registry is reached from the connected side."""
+    """How one registry, or a part of it, is reached from the connected side."""
 
     mirrors: Many[Annotated[str, AfterValidator(mirror)]] = Field(
-        default=(), description="Hosts (host[:port][/path]) that are asked first, in this order."
+        default=(),
+        description="Asked first, in this order: host[:port][/path], in place of the table's key.",
     )
     upstream: bool = Field(default=True, description="Whether the registry itself is asked, last.")
     http: bool = Field(default=False, description="Plain http; loopback hosts need not say it.")
@@ -106,6 +112,15 @@ class RegistrySettings(Table):
     ca: PathField | None = Field(default=None, description="A PEM file of CAs to trust for it.")
     cert: PathField | None = Field(default=None, description="A PEM client certificate.")
     key: PathField | None = Field(default=None, description="The client certificate's key.")
+
+
+class BundleEntry(Table):
+    """What the bundle is to hold beside the images."""
+
+    attestations: bool = Field(
+        default=True,
+        description="Whether attestations, signatures and SBOMs of the images come along.",
+    )
 
 
 class BuilderEntry(Table):
@@ -136,8 +151,13 @@ class Manifest(Table):
     images: Annotated[dict[NameField, ImageEntry], Field(min_length=1)] = Field(
         description="The images, by a name of yours."
     )
-    registries: dict[Annotated[str, AfterValidator(parse_registry)], RegistrySettings] = Field(
-        default={}, description="How registries are reached from the connected side, by host."
+    registries: dict[Annotated[str, AfterValidator(parse_prefix)], RegistrySettings] = Field(
+        default={},
+        description="How registries are reached from the connected side, by host[:port] or "
+        "host[:port]/path; of several keys that an image begins with, the longest counts.",
+    )
+    bundle: BundleEntry = Field(
+        default_factory=BundleEntry, description="What it holds beside the images."
     )
     builder: BuilderEntry | None = Field(default=None, description="The builder, if one is wanted.")
     buildkitd: Buildkitd = Field(
@@ -149,19 +169,18 @@ class Manifest(Table):
         return tuple(sorted(set(entry.platforms or self.platforms)))
 
 
-def entry_digest(
-    ref: Reference, role: Role, tags: tuple[Reference, ...], platforms: tuple[Platform, ...]
-) -> Digest:
+def entry_digest(entry: ImageEntry, platforms: tuple[Platform, ...], bundle: BundleEntry) -> Digest:
     """A digest of what an image's entry means.
 
     Comments, the order of keys and platforms, and the spelling of a reference do not change it.
     """
     return meaning_of(
         {
-            "ref": str(ref),
-            "role": role,
-            "tags": sorted(str(tag) for tag in tags),
+            "ref": str(entry.ref),
+            "role": entry.role,
+            "tags": sorted(str(tag) for tag in entry.tags),
             "platforms": sorted(str(platform) for platform in platforms),
+            "attestations": bundle.attestations,
         }
     )
 
@@ -192,7 +211,12 @@ def parse_manifest(raw: bytes, name: str, *, folder: Path) -> Manifest:
         document = parse_document(raw, name)
     except ValueError as error:
         raise ManifestError(str(error)) from error
-    problems = [*_builder_problems(document), *_name_problems(document)]
+    problems = [
+        *_builder_problems(document),
+        *_name_problems(document),
+        *_registry_problems(document),
+        *_nameless_problems(document),
+    ]
     try:
         manifest = document.parse(Manifest, context={"folder": folder})
     except ValidationError as error:
@@ -232,10 +256,7 @@ def _name_problems(document: Document) -> list[tuple[int, str]]:
         if not isinstance(entry, dict):
             continue
         claims: list[tuple[tuple[str | int, ...], object]] = [(("ref",), entry.get("ref"))]
-        tags = entry.get("tags")
-        claims += [
-            (("tags", n), tag) for n, tag in enumerate(tags if isinstance(tags, list) else [])
-        ]
+        claims += [(("tags", n), tag) for n, tag in enumerate(_tags(entry))]
         for path, text in claims:
             if (name := _full(text)) and owners.setdefault(name, key) != key:
                 what = f"'{text}' is also a name of [images.{owners[name]}]"
@@ -243,9 +264,80 @@ def _name_problems(document: Document) -> list[tuple[int, str]]:
     return problems
 
 
+_OF_A_HOST = ("http", "insecure", "ca", "cert", "key")
+
+
+def _registry_problems(document: Document) -> list[tuple[int, str]]:
+    """What [registries] says twice, in the wrong place, or of no repository."""
+    problems = []
+    owners: dict[str, str] = {}
+    for key, table in _table(document.values, "registries").items():
+        try:
+            prefix = parse_prefix(key)
+        except ValueError:  # reported elsewhere
+            continue
+        path = ("registries", key)
+        if owners.setdefault(prefix, key) != key:
+            what = f'is the same as [registries."{owners[prefix]}"]: make one table of both'
+            problems.append(document.problem(path, what))
+        host, slash, _ = prefix.partition("/")
+        if slash and isinstance(table, dict):
+            what = f'belongs to the host: write it in [registries."{host}"]'
+            problems += [document.problem((*path, it), what) for it in _OF_A_HOST if it in table]
+            problems += _bare_mirrors(document, key, prefix)
+    return problems
+
+
+def _bare_mirrors(document: Document, key: str, prefix: str) -> list[tuple[int, str]]:
+    """Mirrors without a path that would have to stand for the whole repository of an image."""
+    images = _table(document.values, "images")
+    refs = [_full(_table(images, name).get("ref")) or "" for name in images]
+    mirrors = document.values["registries"][key].get("mirrors")
+    if not isinstance(mirrors, list) or not any(
+        ref.startswith((f"{prefix}:", f"{prefix}@")) for ref in refs
+    ):
+        return []
+    return [
+        document.problem(
+            ("registries", key, "mirrors", n),
+            f"'{text}' needs a path, since it stands for all of {prefix}: "
+            f"'{text}/{prefix.rpartition('/')[2]}'",
+        )
+        for n, text in enumerate(mirrors)
+        if isinstance(text, str) and "/" not in text
+    ]
+
+
+def _nameless_problems(document: Document) -> list[tuple[int, str]]:
+    """Images of layouts, which bring no name along, that are given none."""
+    what = 'an image of a layout has no name: give it one in tags = ["corp/name:1"]'
+    return [
+        document.problem(("images", key, "ref"), what)
+        for key, entry in _table(document.values, "images").items()
+        if isinstance(entry, dict) and _is_layout(entry.get("ref")) and not _tags(entry)
+    ]
+
+
+def _tags(entry: dict[str, Any]) -> list[object]:
+    tags = entry.get("tags")
+    return tags if isinstance(tags, list) else []
+
+
+def _is_layout(text: object) -> bool:
+    reference = _parsed(text)
+    return reference is not None and reference.transport == "oci-layout"
+
+
 def _full(text: object) -> str | None:
-    """A reference's one spelling; None for what is no reference (reported elsewhere)."""
+    """A name's one spelling; None for what is no name (reported elsewhere)."""
+    reference = _parsed(text)
+    if reference is None or reference.transport == "oci-layout":
+        return None
+    return str(replace(reference, transport="registry"))
+
+
+def _parsed(text: object) -> Reference | None:
     try:
-        return str(parse_reference(text)) if isinstance(text, str) else None
+        return parse_source(text) if isinstance(text, str) else None
     except ValueError:
         return None

@@ -16,12 +16,12 @@ from airgapbuild.oci.image import PlatformImage
 from airgapbuild.oci.source import Source, read_blob
 
 if TYPE_CHECKING:
-    from airgapbuild.lockfile import LockedImage, LockedPlatform
+    from airgapbuild.lockfile import LockedImage, LockedPlatform, LockedReferrer
     from airgapbuild.oci.digest import Digest
 
 
 def read_pinned(source: Source, image: LockedImage, locked: LockedPlatform) -> PlatformImage:
-    """One platform of a locked image: index, manifest, config and attestation manifests.
+    """One platform of a locked image: index, manifest, config, attestations and referrers.
 
     Raises:
         LockError: the documents do not say what the lock says of them.
@@ -35,7 +35,8 @@ def read_pinned(source: Source, image: LockedImage, locked: LockedPlatform) -> P
         listed = {descriptor.digest for _, descriptor in index.platforms}
         _agree(image, f"{locked.platform}: manifest", locked.manifest in listed, wanted=True)
         attested = {a.descriptor.digest for a in index.attestations if a.subject == locked.manifest}
-        _agree(image, f"{locked.platform}: attestations", set(locked.attestations), attested)
+        wanted = set(locked.attestations)
+        _agree(image, f"{locked.platform}: attestations", attested & wanted, wanted)
         manifest = _document(source, image, locked.manifest)
     parsed = parse_manifest(manifest, f"{image.name}: manifest {locked.manifest}")
     layers = sum(layer.size for layer in parsed.layers)
@@ -49,7 +50,19 @@ def read_pinned(source: Source, image: LockedImage, locked: LockedPlatform) -> P
         manifest=manifest,
         config=Content(parsed.config, read_blob(source, image.ref, parsed.config)),
         attestations=tuple(_document(source, image, digest) for digest in locked.attestations),
+        referrers=tuple(_referrer(source, image, entry) for entry in image.referrers_of(locked)),
     )
+
+
+def _referrer(source: Source, image: LockedImage, locked: LockedReferrer) -> Content:
+    document = _document(source, image, locked.digest)
+    what = f"referrer {locked.digest}"
+    parsed = parse_manifest(document, f"{image.name}: {what}")
+    found = (document.descriptor.media_type, document.descriptor.size, parsed.artifact_type)
+    _agree(image, what, found, (locked.media_type, locked.size, locked.artifact_type))
+    if locked.tag is None:
+        _agree(image, f"{what}: subject", parsed.subject, locked.subject)
+    return document
 
 
 def _document(source: Source, image: LockedImage, digest: Digest) -> Content:

@@ -15,6 +15,9 @@ class Task(Protocol):
     def advance(self, size: int) -> None:
         """`size` more bytes are done. Safe to call from any thread."""
 
+    def expect(self, total: int) -> None:
+        """The work is `total` bytes in all, as it turns out."""
+
     def done(self, outcome: str) -> None:
         """The work has ended well; `outcome` says with what, in a few words."""
 
@@ -34,6 +37,9 @@ class Progress(Protocol):
 
 class _SilentTask:
     def advance(self, size: int) -> None:
+        pass
+
+    def expect(self, total: int) -> None:
         pass
 
     def done(self, outcome: str) -> None:

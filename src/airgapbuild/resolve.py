@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from airgapbuild.errors import AirgapbuildError, IntegrityError, ManifestError
-from airgapbuild.lockfile import VERSION, Lock, LockedImage, LockedPlatform
-from airgapbuild.manifest import ImageEntry, Manifest, entry_digest
+from airgapbuild.errors import AirgapbuildError, IntegrityError, ManifestError, RegistryError
+from airgapbuild.lockfile import VERSION, Lock, LockedImage, LockedPlatform, LockedReferrer
+from airgapbuild.manifest import BundleEntry, ImageEntry, Manifest, entry_digest
 from airgapbuild.oci.content import (
     INDEX_TYPES,
     MAX_DOCUMENT,
     Attestation,
     Content,
     Descriptor,
+    Index,
     parse_config,
     parse_index,
     parse_manifest,
 )
 from airgapbuild.oci.digest import digest_of
-from airgapbuild.oci.source import Source, read_blob
+from airgapbuild.oci.referrers import LEAVE_OUT, Referrer, find_referrers, find_tagged
+from airgapbuild.oci.source import ReferringSource, Source, read_blob
 from airgapbuild.progress import SILENT, Progress
+from airgapbuild.threads import pool
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+    from concurrent.futures import Future, ThreadPoolExecutor
 
+    from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.platform import Platform
     from airgapbuild.oci.reference import Reference
 
-_WORKERS: Final = 8
+_WORKERS: Final = 16
 _UNSEALED = digest_of(b"")
+_MAX_EVIDENCE: Final = 512 << 20
+"""The most that one image's signatures, SBOMs and the like may hold, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Change:
 
 def resolve(
     manifest: Manifest,
-    source: Source,
+    source: ReferringSource,
     *,
     previous: Lock | None = None,
     upgrade: Collection[str] = (),
@@ -64,7 +70,8 @@ def resolve(
     """The lock for a manifest.
 
     Pins of `previous` whose reference and platforms did not change are kept without asking the
-    source, except for the images named in `upgrade`.
+    source, except for the images named in `upgrade`. So are their signatures: those that came
+    later are found by an upgrade.
 
     Raises:
         ManifestError: images lack platforms that are wanted; one line each.
@@ -75,18 +82,22 @@ def resolve(
         name, entry = item
         platforms = manifest.platforms_of(entry)
         pinned = None if name in upgrade or previous is None else previous.find(name)
-        if pinned and pinned.ref == entry.ref and _platforms_of(pinned) == platforms:
-            return _relabelled(pinned, entry)
+        if pinned and (pinned.ref, _platforms_of(pinned)) != (entry.ref, platforms):
+            pinned = None
+        if pinned and pinned.attestations >= manifest.bundle.attestations:
+            return _relabelled(pinned, entry, manifest.bundle)
         task = progress.task(f"{name}  {entry.ref.familiar}")
+        reference = entry.ref.with_digest(pinned.digest) if pinned else entry.ref
         try:
-            locked = _pinned(name, entry, platforms, source)
+            locked = _pinned(name, manifest, asked, reference)
         except AirgapbuildError as error:
             return error
         task.done(f"{locked.digest[:19]}…")
         return locked
 
-    with ThreadPoolExecutor(_WORKERS, "resolve") as pool:
-        results = list(pool.map(image, sorted(manifest.images.items())))
+    with pool(_WORKERS, "resolve") as threads, pool(_WORKERS, "ask") as askers:
+        asked = _Asked(source, askers, progress)
+        results = list(threads.map(image, sorted(manifest.images.items())))
     _raise_all(result for result in results if isinstance(result, AirgapbuildError))
     return Lock(
         version=VERSION,
@@ -115,27 +126,47 @@ def _raise_all(errors: Iterable[AirgapbuildError]) -> None:
         raise every[0]
 
 
-def _relabelled(image: LockedImage, entry: ImageEntry) -> LockedImage:
+def _relabelled(image: LockedImage, entry: ImageEntry, bundle: BundleEntry) -> LockedImage:
     """The same pins under the names and the role that are wanted now."""
-    wish = {
+    wish: dict[str, object] = {
         "role": entry.role,
         "tags": tuple(sorted(entry.tags)),
-        "entry": entry_digest(entry.ref, entry.role, entry.tags, _platforms_of(image)),
+        "entry": entry_digest(entry, _platforms_of(image), bundle),
     }
+    if not bundle.attestations:
+        bare = (locked.model_copy(update={"attestations": ()}) for locked in image.platform)
+        wish |= {"attestations": False, "referrer": (), "platform": tuple(bare)}
     return image.model_copy(update=wish).seal()
 
 
-def _pinned(
-    name: str, entry: ImageEntry, platforms: tuple[Platform, ...], source: Source
-) -> LockedImage:
-    top = source.manifest(entry.ref)
-    found, attestations = _platforms(top, entry.ref, source)
+@dataclass(frozen=True)
+class _Asked:
+    """A source and the threads that ask it: what does not wait for an answer is asked at once."""
+
+    source: ReferringSource
+    askers: ThreadPoolExecutor
+    progress: Progress
+
+
+def _pinned(name: str, manifest: Manifest, asked: _Asked, reference: Reference) -> LockedImage:
+    """The pins of what `reference`, which may be the entry's with a digest, points at now."""
+    entry = manifest.images[name]
+    platforms = manifest.platforms_of(entry)
+    top = asked.source.manifest(reference)
+    found, attestations = _platforms(top, entry.ref, asked.source)
     if lacking := [platform for platform in platforms if platform not in found]:
         has = ", ".join(str(platform) for platform in sorted(found)) or "none"
         raise ManifestError(
             *(f"images.{name}: {entry.ref.familiar} has no {it}; it has {has}" for it in lacking)
         )
-    return LockedImage(
+    if not manifest.bundle.attestations:
+        attestations = ()
+    subjects = dict.fromkeys((top.descriptor.digest, *(found[it].digest for it in platforms)))
+    referring = _referring(tuple(subjects), entry, asked) if manifest.bundle.attestations else ()
+    locked = asked.askers.map(
+        lambda it: _platform(it, found[it], attestations, entry.ref, asked.source), platforms
+    )
+    image = LockedImage(
         name=name,
         ref=entry.ref,
         role=entry.role,
@@ -143,13 +174,50 @@ def _pinned(
         media_type=top.descriptor.media_type,
         digest=top.descriptor.digest,
         size=top.descriptor.size,
-        entry=entry_digest(entry.ref, entry.role, entry.tags, platforms),
-        platform=tuple(
-            _platform(platform, found[platform], attestations, entry.ref, source)
-            for platform in platforms
-        ),
+        entry=entry_digest(entry, platforms, manifest.bundle),
+        attestations=manifest.bundle.attestations,
+        platform=tuple(locked),
         checksum=_UNSEALED,
-    ).seal()
+    )
+    in_index = {attestation.descriptor.digest for attestation in attestations}
+    referrers = [it for some in referring for it in some.result()]
+    return image.model_copy(update={"referrer": _locked(entry, referrers, in_index)}).seal()
+
+
+def _referring(
+    subjects: tuple[Digest, ...], entry: ImageEntry, asked: _Asked
+) -> tuple[Future[tuple[Referrer, ...]], ...]:
+    """The questions for all that refers to these; the first is what the reference points at."""
+    ask, source, ref = asked.askers.submit, asked.source, entry.ref
+    return (
+        *(ask(find_referrers, source, ref, subject, asked.progress) for subject in subjects),
+        ask(find_tagged, source, ref, subjects[0]),
+    )
+
+
+def _locked(
+    entry: ImageEntry, referrers: list[Referrer], known: Collection[Digest]
+) -> tuple[LockedReferrer, ...]:
+    """The referrers' pins, each once, without what is locked as an attestation already."""
+    first = {it.descriptor.digest: it for it in reversed(referrers)}
+    wanted = [it for digest, it in first.items() if digest not in known]
+    if (size := sum(it.size for it in wanted)) > _MAX_EVIDENCE:
+        raise RegistryError(
+            f"{entry.ref.familiar}: what refers to it holds {size} bytes, "
+            f"more than the {_MAX_EVIDENCE} that are taken along",
+            hint=LEAVE_OUT,
+        )
+    return tuple(
+        LockedReferrer(
+            digest=it.descriptor.digest,
+            media_type=it.descriptor.media_type,
+            artifact_type=it.manifest.artifact_type,
+            size=it.descriptor.size,
+            subject=it.subject,
+            tag=it.tag,
+        )
+        for it in sorted(wanted, key=lambda it: (it.subject, it.descriptor.digest))
+    )
 
 
 def _platforms_of(image: LockedImage) -> tuple[Platform, ...]:
@@ -157,16 +225,29 @@ def _platforms_of(image: LockedImage) -> tuple[Platform, ...]:
 
 
 def _platforms(
-    top: Content, ref: Reference, source: Source
+    top: Content, ref: Reference, source: ReferringSource
 ) -> tuple[dict[Platform, Descriptor], tuple[Attestation, ...]]:
     """The platform manifests that a reference leads to; of two for one platform, the first."""
     if top.descriptor.media_type in INDEX_TYPES:
         index = parse_index(top, f"{ref.familiar}: index {top.descriptor.digest}")
+        index = index if ref.transport == "registry" else _there(index, ref, source)
         return dict(reversed(index.platforms)), index.attestations
     what = f"{ref.familiar}: manifest {top.descriptor.digest}"
     config = parse_manifest(top, what).config
     raw = read_blob(source, ref, _bounded(config, what))
     return {parse_config(raw, f"{what}: config").platform: top.descriptor}, ()
+
+
+def _there(index: Index, ref: Reference, source: ReferringSource) -> Index:
+    """What of an index is there: a daemon or a folder may hold some platforms of an image only."""
+
+    def held(descriptor: Descriptor) -> bool:
+        return source.find(ref.with_digest(descriptor.digest)) is not None
+
+    return Index(
+        tuple(entry for entry in index.platforms if held(entry[1])),
+        tuple(attestation for attestation in index.attestations if held(attestation.descriptor)),
+    )
 
 
 def _platform(

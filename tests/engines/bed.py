@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.engines.parts import engines, images, programs, pythons
+from tests.engines.parts import connected, engines, images, programs, pythons, referrers
 from tests.engines.parts.part import RecipeError, key, kill_running, run
 from tests.engines.process import NotReadyError
 
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
 PARTS = {
-    part.name: part for part in (*engines.PARTS, *programs.PARTS, *images.PARTS, *pythons.PARTS)
+    part.name: part
+    for recipes in (engines, programs, referrers, images, pythons, connected)
+    for part in recipes.PARTS
 }
 
 KEYS = {name: key(part, PARTS) for name, part in PARTS.items()}

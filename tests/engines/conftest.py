@@ -1,4 +1,4 @@
-"""Bundles and sites for the tests that run whole flows."""
+"""Bundles for the tests that run whole flows, and daemons as our program sees them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airgapbuild.engine.daemon import Daemon
+from airgapbuild.engine.endpoint import find_endpoint
 from airgapbuild.lockfile import Lock, read_lock
+from tests.conftest import ROOM_MB
 from tests.engines.bundles import make_bundle
+from tests.engines.daemon import Daemon as BedDaemon
+from tests.engines.netns import Namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.engines.layout import Image
+    from tests.engines.parts.part import Shelf
     from tests.engines.registry import Registry
 
 
@@ -41,3 +47,26 @@ def bundle(
 @pytest.fixture(scope="session")
 def lock(bundle: Path) -> Lock:
     return read_lock(bundle / "airgapbuild.lock")
+
+
+@pytest.fixture(scope="session")
+def tls_daemon(bed: Shelf) -> Iterator[BedDaemon]:
+    """A daemon as in GitLab's docker-in-docker; tests share it and take their builder away."""
+    with (
+        Namespace() as own,
+        BedDaemon.start(bed, "28.5", "containerd", own, tls=True, data_size_mb=ROOM_MB) as running,
+    ):
+        yield running
+
+
+@pytest.fixture
+def held(daemon: BedDaemon) -> Iterator[Daemon]:
+    """Every daemon, as our program sees it."""
+    with Daemon.connect(find_endpoint(None, daemon.env)) as connected:
+        yield connected
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A name that no other test gives to an image."""
+    return f"example.org/tests/{abs(hash(request.node.name))}:v1"

@@ -35,7 +35,21 @@ PAIRS: tuple[tuple[Engine, Store], ...] = tuple(
     if (engine, store) != ("20.10", "containerd")  # came with 23.0
 )
 
+_SYS_RESOURCE = 1 << 24  # linux/capability.h
+
+
+def _capabilities() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("CapEff:")[2].split()[0], 16)
+
+
+BOOTING = tuple(pair for pair in PAIRS if pair[0] != "20.10" or _capabilities() & _SYS_RESOURCE)
+"""Those that can run a builder here: 20.10 asks for every capability that it knows of."""
+
 TLS_HOST = "tcp://127.0.0.1:2376"
+
+# Then its containers have ended. It sleeps a second more before it looks after its containerd.
+_IS_DOWN = b"healthcheck following graceful shutdown"
 
 # In a PID and a mount namespace of their own, everything that a daemon starts (containerd, shims,
 # containers) ends with it, and everything that it mounts is gone.
@@ -122,7 +136,7 @@ class Daemon:
 
     def stop(self) -> None:
         """End the daemon and its containers, and remove its files; a second time does nothing."""
-        process.stop(self._process)
+        process.stop(self._process, lambda: _IS_DOWN in self.log.read_bytes())
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:

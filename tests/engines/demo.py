@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PARTS = ("engines/28.5", "buildx/newest", "registry", "images/built")
 _ENGINE: Engine = "28.5"
+_TERMINAL = ("TERM", "COLORTERM", "FORCE_COLOR")
 _PROGRAMS = ("dockerd", "docker", "containerd", "containerd-shim-runc-v2", "runc", "docker-init")
 _HELPERS = "/usr/libexec/docker:/usr/lib/docker:/usr/sbin:/sbin"
 
@@ -93,7 +94,7 @@ def demo(bed: Shelf, folder: Path, stack: ExitStack) -> None:
         Daemon.start(shelf(bed, folder / "engine"), _ENGINE, "containerd", site)
     )
     config = docker_config(bed, folder / "docker", "newest")
-    terminal = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
+    terminal = {name: os.environ[name] for name in _TERMINAL if name in os.environ}
     there = {**daemon.env, "DOCKER_CONFIG": str(config), **terminal}
     there["PATH"] = f"{daemon.env['PATH']}:{programs}"
     say("Behind the gap, a fresh daemon in a namespace that reaches nothing:")

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-_EXTENSIONS = "subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth,clientAuth\n"
+OUTSIDE = "registry.test"
+"""A name of the loopback that only the bed's proxy knows."""
+
+_EXTENSIONS = (
+    f"subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:{OUTSIDE}\n"
+    "extendedKeyUsage=serverAuth,clientAuth\n"
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ def authority(folder: Path, name: str = "ca", algorithm: str = "ec") -> Pair:
 
 
 def issue(ca: Pair, folder: Path, name: str = "") -> Pair:
-    """Make a certificate for 127.0.0.1 and localhost, good for servers and for clients."""
+    """Make a certificate for this machine by all its names, good for servers and for clients."""
     prefix = f"{name}-" if name else ""
     pair = Pair(folder / f"{prefix}cert.pem", folder / f"{prefix}key.pem")
     request, extensions = folder / f"{prefix}csr.pem", folder / f"{prefix}extensions"

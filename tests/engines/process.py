@@ -51,13 +51,18 @@ def until(
     return answer
 
 
-def stop(process: subprocess.Popen[bytes], seconds: float = 15) -> None:
-    """End a process group: it may finish its work, then it is killed."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is not None:
-            return
-        os.killpg(process.pid, number)
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            continue
+def stop(
+    process: subprocess.Popen[bytes],
+    done: Callable[[], bool] = lambda: False,
+    seconds: float = 15,
+) -> None:
+    """End a process group: it may finish its work, until `done` says so, then it is killed."""
+    if process.poll() is not None:
+        return
+    os.killpg(process.pid, signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    while process.poll() is None and not done() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -29,6 +29,7 @@ Auth = Literal["none", "htpasswd", "token"]
 USER: User = ("alice", "correct horse")
 
 _SERVICE = "test-bed"
+_ROOT = "docker/registry/v2"
 _LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 _ENV = {"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"}
 
@@ -52,6 +53,8 @@ class Registry:
     """Where it listens, such as `127.0.0.1:41234`."""
     ca: Path | None
     """The authority that signed its certificate, where it has one."""
+    client: pki.Pair | None
+    """The certificate that it wants to see, where it wants one."""
     folder: Path
     _processes: list[subprocess.Popen[bytes]] = field(repr=False)
 
@@ -74,26 +77,49 @@ class Registry:
         auth: Auth = "none",
         user: User = USER,
         tls: bool = False,
+        mutual: bool = False,
         writable: bool = False,
         empty: bool = False,
+        path: str = "",
+        proxy_of: Registry | None = None,
     ) -> Self:
         """Start a registry on a free port and return when it listens.
 
         With `htpasswd` everything needs the user; with `token` pulls are free and pushes need the
-        user. Only a `writable` one takes pushes; with `empty` there is nothing in it at first.
+        user. A `mutual` one has TLS and wants a certificate of its clients. Only a `writable` one
+        takes pushes; with `empty` there is nothing in it at first. With a `path` all repositories
+        lie below it. One that is a `proxy_of` another has what that has, and keeps what it was
+        asked for.
         """
         binary = bed.part("registry") / "docker-registry"
         served = bed.part("images/built") / "storage"
         folder = Path(tempfile.mkdtemp(prefix="bed-registry-"))
         prefix: tuple[str, ...] = namespace.prefix if namespace else ()
-        registry = cls("", None, folder, [])
+        registry = cls("", None, None, folder, [])
         try:
-            registry._fill(served, writable=writable, empty=empty)
-            config = registry._config(writable=writable, tls=tls)
+            own = writable or proxy_of is not None
+            registry._fill(
+                served, writable=writable, empty=empty or proxy_of is not None, path=path
+            )
+            config = registry._config(writable=own, tls=tls or mutual, mutual=mutual)
+            if proxy_of:
+                config["proxy"] = {"remoteurl": f"http://{proxy_of.address}"}
             config["auth"] = registry._auth(auth, user, prefix)
             (folder / "config.yml").write_text(json.dumps(config))  # JSON is YAML too
             served_by: tuple[str | Path, ...] = (binary, "serve", folder / "config.yml")
             registry.address = registry._serve((*prefix, *served_by), registry.log)
+        except BaseException:
+            registry.stop()
+            raise
+        return registry
+
+    @classmethod
+    def with_referrers(cls, bed: Shelf) -> Self:
+        """Start a registry that has the Referrers API: empty, writable, in memory."""
+        binary = bed.part("referrers") / "registry"
+        registry = cls("", None, None, Path(tempfile.mkdtemp(prefix="bed-registry-")), [])
+        try:
+            registry.address = registry._serve((binary,), registry.log)
         except BaseException:
             registry.stop()
             raise
@@ -124,21 +150,29 @@ class Registry:
         found = process.until(lambda: _LISTENING.search(log.read_text()), running, log)
         return f"127.0.0.1:{found[1]}"
 
-    def _fill(self, served: Path, *, writable: bool, empty: bool) -> None:
+    def _fill(self, served: Path, *, writable: bool, empty: bool, path: str) -> None:
         if empty:
             self.storage.mkdir()
+        elif path:
+            base, root = self.storage / _ROOT, served / _ROOT
+            (base / "repositories").mkdir(parents=True)
+            (base / "repositories" / path).symlink_to(root / "repositories")
+            (base / "blobs").symlink_to(root / "blobs")
         elif writable:
             shutil.copytree(served, self.storage, copy_function=_copy)
         else:
             self.storage.symlink_to(served)
 
-    def _config(self, *, writable: bool, tls: bool) -> dict[str, Any]:
+    def _config(self, *, writable: bool, tls: bool, mutual: bool) -> dict[str, Any]:
         http: dict[str, Any] = {"addr": "127.0.0.1:0", "secret": "for one process only"}
         if tls:
             ca = pki.authority(self.folder)
             server = pki.issue(ca, self.folder)
             http["tls"] = {"certificate": str(server.cert), "key": str(server.key)}
             self.ca = ca.cert
+            if mutual:
+                http["tls"]["clientcas"] = [str(ca.cert)]
+                self.client = pki.issue(ca, self.folder, "client")
         maintenance = {"uploadpurging": {"enabled": False}, "readonly": {"enabled": not writable}}
         storage = {"filesystem": {"rootdirectory": str(self.storage)}, "delete": {"enabled": True}}
         return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tests.support.program import airgapbuild, document
@@ -51,15 +51,23 @@ class Site:
         parsed: dict[str, Any] = found
         return parsed
 
-    def build(self, folder: Path) -> bytes:
-        """Builds FROM scratch with the current builder; what came out of it."""
+    def build(self, folder: Path, *options: str) -> bytes:
+        """Builds FROM scratch with the current builder; what came out of it.
+
+        The options are docker's own, such as --host.
+        """
         (folder / "context").mkdir(parents=True, exist_ok=True)
         (folder / "context" / "Dockerfile").write_text("FROM scratch\nCOPY greeting /\n")
         (folder / "context" / "greeting").write_bytes(b"hello from behind the gap\n")
         out = folder / "out"
-        self.docker("buildx", "build", "--output", out, folder / "context")
+        self.docker(*options, "buildx", "build", "--output", out, folder / "context")
         return (out / "greeting").read_bytes()
 
     def remove_builder(self) -> None:
-        """Takes the builder and its cache away."""
-        self.docker("buildx", "rm", "--force", BUILDER)
+        """Takes the builder's container and its cache away, if they are there."""
+        self.docker("rm", "--force", CONTAINER)
+        self.docker("volume", "rm", "--force", f"{CONTAINER}_state")
+
+    def copy(self) -> Site:
+        """The same, with an environment that may be changed."""
+        return replace(self, daemon=replace(self.daemon, env=dict(self.daemon.env)))

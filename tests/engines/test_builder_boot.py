@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
@@ -20,8 +20,9 @@ from airgapbuild.engine.daemon import Daemon
 from airgapbuild.engine.endpoint import find_endpoint
 from airgapbuild.errors import BuilderError
 from tests.engines import layout
+from tests.engines.daemon import BOOTING, Engine, Store, docker_config
+from tests.engines.daemon import Buildx as BedBuildx
 from tests.engines.daemon import Daemon as BedDaemon
-from tests.engines.daemon import docker_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +56,21 @@ mirrors = ["127.0.0.1:2/hub"]
 http = true
 """
 
+Chosen: TypeAlias = tuple[tuple[Engine, Store], BedBuildx]
+NEWEST_BUILDX: list[Chosen] = [(pair, "newest") for pair in BOOTING]
+OLDER_BUILDX: list[Chosen] = [(("28.5", "containerd"), "0.13"), (("28.5", "containerd"), "0.29")]
+
+
+def on(*chosen: Chosen) -> pytest.MarkDecorator:
+    """Runs a test on these daemons with these buildx; test_flow.py has every pair of them."""
+    return pytest.mark.parametrize(
+        ("daemon", "buildx"),
+        chosen,
+        indirect=True,
+        ids=["-".join((*pair, buildx)) for pair, buildx in chosen],
+        scope="session",
+    )
+
 
 @pytest.fixture(scope="session")
 def tarball(
@@ -72,9 +88,7 @@ def load_once(daemon: BedDaemon, tarball: Path) -> None:
 
 @pytest.fixture
 def ready(daemon: BedDaemon, tarball: Path) -> BedDaemon:
-    """A daemon that holds the builder's image and may run it."""
-    if daemon.engine == "20.10":
-        pytest.skip("asks for capabilities that a virtual machine may not have")
+    """A daemon that holds the builder's image."""
     load_once(daemon, tarball)
     return daemon
 
@@ -104,6 +118,7 @@ def build(daemon: BedDaemon, config: Path, folder: Path, dockerfile: str) -> str
     return done.stderr if done.returncode else ""
 
 
+@on(*NEWEST_BUILDX, *OLDER_BUILDX)
 def test_a_builder_boots_and_is_the_one_that_builds(
     ready: BedDaemon, environ: dict[str, str], config: Path, tmp_path: Path
 ) -> None:
@@ -139,6 +154,7 @@ def test_a_builder_boots_and_is_the_one_that_builds(
     assert Buildx.find(environ).boot("airgap", environ, print) == "0.34.2"
 
 
+@on(*OLDER_BUILDX, (("28.5", "containerd"), "newest"))
 def test_an_instance_is_byte_for_byte_what_buildx_writes(
     ready: BedDaemon, environ: dict[str, str], config: Path, tmp_path: Path
 ) -> None:
@@ -156,6 +172,7 @@ def test_an_instance_is_byte_for_byte_what_buildx_writes(
     assert not InstanceStore.of(environ).make_current(wanted, ready.host)
 
 
+@on(*OLDER_BUILDX, (("28.5", "containerd"), "newest"))
 def test_buildx_writes_the_same_file_for_a_config(
     ready: BedDaemon, environ: dict[str, str], config: Path, tmp_path: Path
 ) -> None:
@@ -172,6 +189,7 @@ def test_buildx_writes_the_same_file_for_a_config(
     assert list(node["Files"]) == list(ours["Files"])
 
 
+@on(*NEWEST_BUILDX, *OLDER_BUILDX)
 def test_an_image_that_is_not_there_is_told_in_buildx_s_words(environ: dict[str, str]) -> None:
     missing = Instance("airgap", "default", {"image": "127.0.0.1:1/airgapbuild/nothing:v1"}, FLAGS)
     InstanceStore.of(environ).write(missing)
@@ -180,12 +198,8 @@ def test_an_image_that_is_not_there_is_told_in_buildx_s_words(environ: dict[str,
     assert "connection refused" in failed.value.message
 
 
-def test_a_config_that_buildkit_refuses_is_told(
-    fresh_daemon: FreshDaemon, bed: Shelf, tarball: Path, tmp_path: Path
-) -> None:
-    daemon = fresh_daemon("28.5", "containerd")
-    load_once(daemon, tarball)
-    environ = daemon.env | {"DOCKER_CONFIG": str(docker_config(bed, tmp_path))}
+@on((("28.5", "containerd"), "newest"))
+def test_a_config_that_buildkit_refuses_is_told(environ: dict[str, str]) -> None:
     InstanceStore.of(environ).write(
         Instance("airgap", "default", OPTIONS, FLAGS, {"buildkitd.toml": b'root = "/dev/null"\n'})
     )
@@ -238,14 +252,16 @@ print(Buildx.find(os.environ).boot("airgap", os.environ, lambda line: None))
 
 
 def test_a_builder_boots_with_tls_by_environment_as_in_gitlab(
-    fresh_daemon: FreshDaemon, config: Path, tarball: Path, tmp_path: Path
+    tls_daemon: BedDaemon, config: Path, tarball: Path, tmp_path: Path
 ) -> None:
-    daemon = fresh_daemon("28.5", "containerd", tls=True)
-    load_once(daemon, tarball)
+    load_once(tls_daemon, tarball)
     script = BOOT.format(options=repr(OPTIONS), flags=repr(FLAGS))
-    env = daemon.env | {"DOCKER_CONFIG": str(config), "PYTHONPATH": os.pathsep.join(sys.path)}
-    argv = [*daemon.namespace.prefix, sys.executable, "-c", script]
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("0.34.2\n", "")
-    assert build(daemon, config, tmp_path, "FROM scratch\nCOPY hello /\n") == ""
-    assert (tmp_path / "out/hello").read_text() == "hello"
+    env = tls_daemon.env | {"DOCKER_CONFIG": str(config), "PYTHONPATH": os.pathsep.join(sys.path)}
+    argv = [*tls_daemon.namespace.prefix, sys.executable, "-c", script]
+    try:
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+        assert (done.stdout, done.stderr) == ("0.34.2\n", "")
+        assert build(tls_daemon, config, tmp_path, "FROM scratch\nCOPY hello /\n") == ""
+        assert (tmp_path / "out/hello").read_text() == "hello"
+    finally:
+        tls_daemon.docker("buildx", "rm", "airgap", config=config, check=False)

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import FreshDaemon
-from tests.engines.daemon import Daemon, docker_config
+from tests.conftest import ROOM_MB, FreshDaemon
+from tests.engines.daemon import BOOTING, Daemon, docker_config
 from tests.engines.netns import Namespace
 from tests.engines.site import BUILDER, CONTAINER, Site
 from tests.support.program import HEARS_SIGNALS, PROGRAM, environment
 from tests.support.relay import Relay
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airgapbuild.lockfile import Lock
     from tests.engines.layout import Image
     from tests.engines.parts.part import Shelf
@@ -38,8 +40,7 @@ def site(daemon: Daemon, config: Path, tmp_path: Path) -> Site:
 
 @pytest.fixture
 def boots(daemon: Daemon) -> bool:
-    """Docker 20.10 asks for capabilities that a virtual machine may lack (facts/testbed.md)."""
-    return daemon.engine != "20.10"
+    return (daemon.engine, daemon.store) in BOOTING
 
 
 def expected_id(lock: Lock, store: str) -> str:
@@ -84,12 +85,26 @@ def test_the_lock_holds_what_the_registry_has(lock: Lock, images: dict[str, Imag
     assert all(platform.attestations for platform in image.platform)
 
 
+@pytest.fixture(scope="module")
+def newest_daemon(bed: Shelf, closed: Namespace) -> Iterator[Daemon]:
+    with Daemon.start(bed, "newest", "containerd", closed, data_size_mb=ROOM_MB) as running:
+        yield running
+
+
 @pytest.fixture
-def newest(fresh_daemon: FreshDaemon, bed: Shelf, tmp_path: Path) -> Site:
-    """A fresh daemon of the newest engine, and a user of it."""
+def newest(newest_daemon: Daemon, bed: Shelf, tmp_path: Path) -> Iterator[Site]:
+    """A user of the newest engine, who may find its images, but no builder."""
     (tmp_path / "home").mkdir()
-    daemon = fresh_daemon("newest", "containerd")
-    return Site(daemon, docker_config(bed, tmp_path / "config"), tmp_path / "home")
+    site = Site(newest_daemon, docker_config(bed, tmp_path / "config"), tmp_path / "home")
+    yield site.copy()
+    site.remove_builder()
+
+
+@pytest.fixture
+def empty(newest: Site) -> Site:
+    """The same, without any image."""
+    newest.docker("image", "prune", "--all", "--force")
+    return newest
 
 
 @pytest.mark.parametrize("store", ["classic", "containerd"])
@@ -110,15 +125,20 @@ def test_behind_a_silent_firewall_not_one_packet_leaves(
     assert capture.packets == []
 
 
-def test_a_daemon_over_tls_by_environment_alone(
-    fresh_daemon: FreshDaemon, bed: Shelf, bundle: Path, tmp_path: Path
+@pytest.mark.parametrize("by_option", [False, True], ids=["by environment alone", "by --host"])
+def test_a_daemon_over_tls(
+    tls_daemon: Daemon, bed: Shelf, bundle: Path, tmp_path: Path, by_option: bool
 ) -> None:
     (tmp_path / "home").mkdir()
-    daemon = fresh_daemon("28.5", "containerd", tls=True)
-    site = Site(daemon, docker_config(bed, tmp_path / "config"), tmp_path / "home")
-    assert daemon.env["DOCKER_HOST"].startswith("tcp://")
-    site.load(bundle)
-    assert site.build(tmp_path) == b"hello from behind the gap\n"
+    owner = Site(tls_daemon, docker_config(bed, tmp_path / "config"), tmp_path / "home")
+    site = owner.copy()
+    named = ("--host", site.daemon.env.pop("DOCKER_HOST")) if by_option else ()
+    assert tls_daemon.host.startswith("tcp://")
+    try:
+        site.load(bundle, *named)
+        assert site.build(tmp_path, *named) == b"hello from behind the gap\n"
+    finally:
+        owner.remove_builder()
 
 
 def test_a_docker_context_is_the_builders_endpoint(
@@ -135,9 +155,13 @@ def test_a_docker_context_is_the_builders_endpoint(
     assert node["Endpoint"] == "inside"
 
 
-def test_a_host_by_option_is_the_builders_endpoint(newest: Site, bundle: Path) -> None:
+def test_a_host_by_option_is_the_builders_endpoint(
+    newest: Site, bundle: Path, tmp_path: Path
+) -> None:
     host = newest.daemon.env.pop("DOCKER_HOST")
-    newest.load(bundle, "--host", host)
+    done = newest.airgapbuild("load", "--host", host, bundle)
+    assert done.stdout.splitlines()[-1] == f"now: docker --host {host} buildx build ."
+    assert newest.build(tmp_path, "--host", host) == b"hello from behind the gap\n"
     [node] = json.loads((newest.config / "buildx/instances" / BUILDER).read_bytes())["Nodes"]
     assert node["Endpoint"] == host
 
@@ -184,39 +208,39 @@ def test_a_name_that_another_driver_has_is_exit_9(newest: Site, bundle: Path) ->
 
 @pytest.mark.parametrize("where", [0, 0.5, -1])
 def test_of_a_damaged_bundle_not_one_byte_reaches_the_daemon(
-    newest: Site, bundle: Path, tmp_path: Path, where: float
+    empty: Site, bundle: Path, tmp_path: Path, where: float
 ) -> None:
     damaged = Path(shutil.copytree(bundle, tmp_path / "damaged"))
     path = next(damaged.glob("buildkit_*_linux-amd64.oci.tar.zst"))
     raw = bytearray(path.read_bytes())
     raw[int(where * len(raw)) if where >= 0 else -1] ^= 1
     path.write_bytes(raw)
-    with Relay(newest.daemon.socket, tmp_path / "relay.sock") as relay:
-        done = newest.airgapbuild("load", "--host", f"unix://{relay.path}", damaged)
+    with Relay(empty.daemon.socket, tmp_path / "relay.sock") as relay:
+        done = empty.airgapbuild("load", "--host", f"unix://{relay.path}", damaged)
     assert done.returncode == 6
     assert f"{path.name}: sha256: " in done.stderr
     assert b"/images/load" not in relay.sent
-    assert newest.docker("image", "ls", "--quiet") == ""
+    assert empty.docker("image", "ls", "--quiet") == ""
 
 
-@pytest.mark.parametrize("seen", [1, 1 << 20, 60 << 20])
 def test_an_interrupted_load_ends_at_once_and_can_be_run_again(
-    newest: Site, bundle: Path, tmp_path: Path, seen: int
+    empty: Site, bundle: Path, tmp_path: Path
 ) -> None:
-    with Relay(newest.daemon.socket, tmp_path / "relay.sock") as relay:
-        running = subprocess.Popen(
-            [*newest.daemon.namespace.prefix, *HEARS_SIGNALS, PROGRAM, "load", bundle],
-            env=environment({**newest.env, "DOCKER_HOST": f"unix://{relay.path}"}),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        relay.wait_for(seen)
-        running.send_signal(signal.SIGINT)
-        _, told = running.communicate(timeout=20)
-    assert running.returncode == 130
-    assert told.splitlines()[-1] == "interrupted; nothing half-written was left"
-    assert "Traceback" not in told
-    newest.load(bundle)
+    for seen in (1, 1 << 20, 60 << 20):
+        with Relay(empty.daemon.socket, tmp_path / f"{seen}.sock") as relay:
+            running = subprocess.Popen(
+                [*empty.daemon.namespace.prefix, *HEARS_SIGNALS, PROGRAM, "load", bundle],
+                env=environment({**empty.env, "DOCKER_HOST": f"unix://{relay.path}"}),
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            relay.wait_for(seen)
+            running.send_signal(signal.SIGINT)
+            _, told = running.communicate(timeout=20)
+        assert running.returncode == 130
+        assert told.splitlines()[-1] == "interrupted; nothing half-written was left"
+        assert "Traceback" not in told
+    empty.load(bundle)
 
 
 def test_the_base_image_lies_in_a_layout_that_builds_can_name(

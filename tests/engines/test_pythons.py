@@ -11,25 +11,25 @@ from zipfile import ZipFile
 
 import pytest
 
+from tests.engines.netns import Namespace
+from tests.engines.root import Root
+
 if TYPE_CHECKING:
     from tests.engines.parts.part import Shelf
 
 REPOSITORY = Path(__file__).parents[2]
 _PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_28_x86_64", "manylinux_2_17_x86_64")
+_TESTERS = ("pytest", "hypothesis", "jsonschema")
 _INSIDE = """
-set -e
-ip link set lo up
-mount --bind "$1" "$2/tmp"
-exec chroot "$2" bash -ec '
-  python'"$3"' -m venv /tmp/venv
-  /tmp/venv/bin/pip install --quiet --no-index --find-links /tmp/wheels airgapbuild "$@"
-  cd /tmp
-  /tmp/venv/bin/airgapbuild --version
-  /tmp/venv/bin/airgapbuild init
-  /tmp/venv/bin/airgapbuild lock --check || test $? = 4
-  /tmp/venv/bin/airgapbuild load nothing || test $? = 7
-  exec /tmp/venv/bin/python -c "import airgapbuild.engine.daemon, airgapbuild.registry"
-' sh
+python"$1" -m venv /venv
+/venv/bin/pip install --quiet --no-index --find-links "$2/wheels" airgapbuild ${@:3}
+cd /root
+/venv/bin/airgapbuild --version
+/venv/bin/airgapbuild init
+/venv/bin/airgapbuild lock --check || test $? = 4
+/venv/bin/airgapbuild load nothing || test $? = 7
+cd "$2/source"
+exec /venv/bin/python -m pytest -q -p no:cacheprovider tests/unit
 """
 
 
@@ -59,23 +59,26 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["3.13", "3.14"])
-def test_it_installs_and_runs_on(version: str, built: Path, bed: Shelf, tmp_path: Path) -> None:
-    root = bed.part(f"pythons/{version}")
+def test_it_installs_runs_and_passes_its_unit_tests_on(
+    version: str, built: Path, bed: Shelf, closed: Namespace, tmp_path: Path
+) -> None:
     [wheel] = built.glob("airgapbuild-*.whl")
+    [sdist] = built.glob("airgapbuild-*.tar.gz")
     subprocess.run(
         [
             *(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:"),
             *("--python-version", version, "--implementation", "cp"),
             *(f"--platform={platform}" for platform in _PLATFORMS),
-            *("--dest", tmp_path / "wheels", wheel),
+            *("--dest", tmp_path / "wheels", wheel, *_TESTERS),
         ],
         check=True,
     )
-    done = subprocess.run(
-        ["unshare", "--mount", "--net", "sh", "-c", _INSIDE, "sh", tmp_path, root, version],
-        check=False,
-        capture_output=True,
-        text=True,
+    (tmp_path / "source").mkdir()
+    unpack = ("tar", "--extract", "--strip-components=1", "--directory", tmp_path / "source")
+    subprocess.run([*unpack, "--file", sdist], check=True)
+    root = Root(bed.part(f"pythons/{version}"), tmp_path / "scratch", (tmp_path,))
+    done = closed.run(
+        [*root.prefix, "bash", "-ec", _INSIDE, "sh", version, tmp_path, *_TESTERS],
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"},
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airgapbuild.registry import ANONYMOUS, RegistrySource
+from airgapbuild.credentials import ANONYMOUS
+from airgapbuild.registry import RegistrySource
 from tests.engines import pki
+from tests.engines.proxy import Proxy
+from tests.engines.registry import Registry
 from tests.integration.faults import Server
-from tests.integration.reading import PATIENT, Notes, Open
+from tests.integration.reading import PATIENT, PROXY_USER, Notes, Open
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from airgapbuild.credentials import Credentials
     from airgapbuild.manifest import RegistrySettings
-    from airgapbuild.registry import Credentials, Timeouts
+    from airgapbuild.registry import Timeouts
+    from tests.engines.parts.part import Shelf
 
 
 @pytest.fixture
@@ -82,4 +87,24 @@ def mutual_server(ca: pki.Pair, leaf: pki.Pair) -> Iterator[Server]:
     context.load_verify_locations(ca.cert)
     context.verify_mode = ssl.CERT_REQUIRED
     with Server(context) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def mutual_registry(bed: Shelf) -> Iterator[Registry]:
+    """Wants a client certificate, and is a real one."""
+    with Registry.start(bed, mutual=True) as running:
+        yield running
+
+
+@pytest.fixture
+def proxy(bed: Shelf) -> Iterator[Proxy]:
+    with Proxy.start(bed) as running:
+        yield running
+
+
+@pytest.fixture
+def login_proxy(bed: Shelf) -> Iterator[Proxy]:
+    """Wants a login."""
+    with Proxy.start(bed, user=PROXY_USER) as running:
         yield running

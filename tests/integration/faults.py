@@ -28,6 +28,10 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: int | None = None
     """After so many bytes of the body the connection is closed."""
+    stall: int | None = None
+    """After so many bytes of the body nothing comes until the server stops."""
+    unsized: bool = False
+    """Whether the head says nothing of the body's length; its end is the connection's."""
     hang: bool = False
     """Whether nothing at all is answered until the server stops."""
 
@@ -45,6 +49,11 @@ class Asked:
     def authorization(self) -> str | None:
         return self.headers.get("authorization")
 
+    def span(self, size: int) -> tuple[int, int] | None:
+        """The bytes that are asked for of so many, the second excluded; None if all are."""
+        first, dash, last = self.headers.get("range", "").removeprefix("bytes=").partition("-")
+        return (int(first), min(int(last) + 1, size)) if dash else None
+
 
 Script = Reply | list[Reply]
 
@@ -60,6 +69,15 @@ def document(
 ) -> Reply:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Reply(status, raw, {"Content-Type": "application/json", **(headers or {})})
+
+
+def ranged(body: bytes, asked: Asked, **faults: Any) -> Reply:
+    """What of a body is asked for, as servers answer that know ranges."""
+    if (span := asked.span(len(body))) is None:
+        return Reply(body=body, **faults)
+    start, stop = span
+    headers = {"Content-Range": f"bytes {start}-{stop - 1}/{len(body)}"}
+    return Reply(206, body[start:stop], headers, **faults)
 
 
 def challenge(text: str) -> Reply:
@@ -163,11 +181,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.send_response(reply.status)
-        for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
+        length = {} if reply.unsized else {"Content-Length": str(len(reply.body))}
+        for name, value in {**length, **reply.headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(reply.body[: reply.cut])
-        if reply.cut is not None:
+        self.wfile.write(reply.body[: reply.stall if reply.cut is None else reply.cut])
+        if reply.stall is not None:
+            self.wfile.flush()
+            self.server.owner.stopping.wait(10)
+        if reply.unsized or reply.cut is not None or reply.stall is not None:
             self.close_connection = True
 
     def do_POST(self) -> None:

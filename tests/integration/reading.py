@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from airgapbuild.credentials import ANONYMOUS, Credential
 from airgapbuild.errors import RegistryError
 from airgapbuild.oci.content import DOCKER_MANIFEST, Descriptor
 from airgapbuild.oci.digest import digest_of
 from airgapbuild.oci.reference import Reference, parse_reference
 from airgapbuild.progress import SILENT
-from airgapbuild.registry import ANONYMOUS, Credential, RegistrySource, Retries, Timeouts
+from airgapbuild.registry import RegistrySource, Retries, Timeouts
 from tests.integration.faults import Reply, Server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airgapbuild.credentials import Credentials
     from airgapbuild.manifest import RegistrySettings
     from airgapbuild.progress import Task
-    from airgapbuild.registry import Credentials
 
 AT_ONCE = Retries(sleep=lambda _: None)
 PATIENT = Timeouts(connect=20, read=20, retries=AT_ONCE)
@@ -32,10 +33,11 @@ GOOD = Reply(body=MANIFEST, headers={"Content-Type": f"{DOCKER_MANIFEST}; charse
 DOCUMENT = "/v2/app/manifests/1"
 BLOB_PATH = f"/v2/app/blobs/{LAYER.digest}"
 ALICE = Credential("alice", "correct horse")
+PROXY_USER = ("bob", "battery-staple")
 
 
 class Notes:
-    """A listener that keeps what a curious user would read."""
+    """A listener that keeps what a user, and a curious one, would read."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -49,6 +51,12 @@ class Notes:
 
     def detail(self, message: str) -> None:
         self.details.append(message)
+
+
+class Addressed(Protocol):
+    """What has an address: a scripted server, a real registry."""
+
+    address: str
 
 
 class Open(Protocol):
@@ -78,5 +86,6 @@ def refused(source: RegistrySource, reference: Reference) -> RegistryError:
     return caught.value
 
 
-def login(credential: Credential, *hosts: Server) -> Credentials:
-    return {host.address: credential for host in hosts}.get
+def login(credential: Credential, *hosts: Addressed) -> Credentials:
+    addresses = {host.address for host in hosts}
+    return lambda host, _: credential if host in addresses else None

@@ -9,14 +9,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from airgapbuild.credentials import ANONYMOUS, Credential
 from airgapbuild.errors import RegistryError
 from airgapbuild.manifest import RegistrySettings
-from airgapbuild.registry.auth import Authenticator, Credential
+from airgapbuild.registry.auth import Authenticator
 from airgapbuild.registry.hosts import Host
 from airgapbuild.registry.origin import checked_step
 from airgapbuild.registry.transport import Request, Transport
 from airgapbuild.registry.trust import Trust
-from tests.integration.faults import Asked, Reply, Server, challenge, document
+from tests.integration.faults import Asked, Reply, Server, challenge, document, errors
 from tests.integration.reading import (
     ALICE,
     BLOB,
@@ -155,7 +156,7 @@ def test_a_token_is_not_shown_after_its_time(
     now = [1000.0]
     host = Host(server.address, "", RegistrySettings())
     with closing(Transport(timeouts=PATIENT)) as transport:
-        login = Authenticator(transport, lambda _: None, clock=lambda: now[0])
+        login = Authenticator(transport, ANONYMOUS, clock=lambda: now[0])
         request = Request(host.name, f"{host.base}/app/manifests/1", Trust())
         for passed in (0, kept - 1, kept):
             now[0] = 1000.0 + passed
@@ -194,6 +195,50 @@ def test_a_wrong_password_is_said(server: Server, opened: Open, scheme: str) -> 
     )
     assert error.hint == f"docker login {server.address}"
     assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("status", [401, 403, 500])
+@pytest.mark.parametrize(
+    ("credential", "asks"),
+    [
+        (ALICE, 'Basic realm="x"'),
+        (ALICE, 'Bearer realm="{0}/token"'),
+        (Credential("alice", "", "refresh me"), 'Bearer realm="{0}/token"'),
+    ],
+)
+@pytest.mark.parametrize("by", ["the registry", "its token server"])
+def test_an_answer_that_repeats_a_secret_is_not_quoted(
+    server: Server, opened: Open, credential: Credential, asks: str, status: int, by: str
+) -> None:
+    secrets = [*credential.secrets, "t0ken"]
+
+    def repeating(asked: Asked) -> Reply:
+        shown = parse_qs(asked.body.decode()).get("refresh_token", [asked.authorization or ""])[0]
+        if not shown:
+            return challenge(asks.format(server.url))
+        if asked.path.startswith("/token") and by == "the registry":
+            return document(200, {"token": "t0ken"})
+        plain = base64.b64decode(shown[6:]).decode() if shown.startswith("Basic ") else shown
+        return errors(status, "DENIED", f"no: {shown} {plain}")
+
+    server.guards["/"] = repeating
+    error = refused(opened(credentials=login(credential, server)), app(server))
+    assert error.status == status
+    assert [secret for secret in secrets if secret in f"{error.message} {error.hint}"] == []
+
+
+def test_a_login_is_chosen_by_the_repository_s_path_on_the_host(
+    server: Server, other: Server, opened: Open
+) -> None:
+    server.guards["/v2/"] = lambda asked: (
+        GOOD if asked.authorization == ALICE.basic else challenge('Basic realm="x"')
+    )
+    settings = {other.address: RegistrySettings(mirrors=(f"{server.address}/hub",), upstream=False)}
+
+    def credentials(host: str, repository: str) -> Credential | None:
+        return ALICE if (host, repository) == (server.address, "hub/app") else None
+
+    assert opened(settings, credentials).manifest(app(other)).raw == MANIFEST
 
 
 def test_a_token_that_does_not_help_is_not_fetched_for_ever(server: Server, opened: Open) -> None:

@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
+from airgapbuild.credentials import Credential
 from airgapbuild.manifest import RegistrySettings
 from airgapbuild.oci.content import parse_config, parse_index, parse_manifest
-from airgapbuild.oci.digest import digest_of
+from airgapbuild.oci.digest import digest_of, parse_digest
 from airgapbuild.oci.reference import Reference, parse_reference
 from airgapbuild.oci.source import read_blob
-from airgapbuild.registry import Credential, RegistrySource
+from airgapbuild.registry import RegistrySource
 from tests.engines import pki
 from tests.engines.registry import USER
-from tests.integration.reading import Notes, Open, refused
+from tests.integration.reading import Notes, Open, login, refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,15 +65,13 @@ def test_an_image_is_read_with_a_token(
     token_registry: Registry, image: Image, opened: Open
 ) -> None:
     read_all(opened(), builder(token_registry), image)
-    read_all(
-        opened(credentials={token_registry.address: ALICE}.get), builder(token_registry), image
-    )
+    read_all(opened(credentials=login(ALICE, token_registry)), builder(token_registry), image)
 
 
 def test_an_image_is_read_with_a_password(
     htpasswd_registry: Registry, image: Image, opened: Open
 ) -> None:
-    credentials = {htpasswd_registry.address: ALICE}.get
+    credentials = login(ALICE, htpasswd_registry)
     read_all(opened(credentials=credentials), builder(htpasswd_registry), image)
 
 
@@ -80,6 +80,16 @@ def test_an_image_is_read_over_tls(tls_registry: Registry, image: Image, opened:
     read_all(opened(settings), builder(tls_registry), image)
     settings = {tls_registry.address: RegistrySettings(insecure=True)}
     read_all(opened(settings), builder(tls_registry), image)
+
+
+def test_a_layer_is_read_in_parts(token_registry: Registry, image: Image, opened: Open) -> None:
+    source, reference = opened(), builder(token_registry)
+    platform = image.platforms["linux/amd64"]
+    document = source.manifest(reference.with_digest(parse_digest(platform.manifest)))
+    layer = min(parse_manifest(document, "manifest").layers, key=lambda layer: layer.size)
+    places = [0, 1, layer.size // 3, layer.size - 1, layer.size]
+    parts = [source.part(reference, layer, *span) for span in pairwise(places)]
+    assert digest_of(b"".join(chunk for part in parts for chunk in part)) == layer.digest
 
 
 def test_docker_hub_is_read_through_a_mirror(
@@ -104,7 +114,7 @@ def test_a_wrong_password_is_said(
 ) -> None:
     wrong = Credential("alice", "wrong horse")
     for registry in (htpasswd_registry, token_registry):
-        error = refused(opened(credentials={registry.address: wrong}.get), builder(registry))
+        error = refused(opened(credentials=login(wrong, registry)), builder(registry))
         assert error.status == 401
         assert "the login of 'alice' was refused" in error.message
         assert "wrong horse" not in error.message

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from airgapbuild.credentials import Credential
 from airgapbuild.errors import RegistryError
 from airgapbuild.manifest import RegistrySettings
 from tests.engines import pki
-from tests.integration.faults import Reply, Server, challenge
+from tests.integration.faults import Reply, Server, challenge, document
 from tests.integration.reading import (
     ALICE,
     BLOB,
@@ -91,3 +92,45 @@ def test_redirects_end(server: Server, opened: Open) -> None:
     assert error.message == f"registry {server.address}: more than 5 redirects"
     assert error.status == 307
     assert len(server.asked) == 6
+
+
+def test_a_token_stays_with_the_registry(server: Server, other: Server, opened: Open) -> None:
+    server.guards["/v2/"] = lambda asked: (
+        None if asked.authorization else challenge(f'Bearer realm="{server.url}/token"')
+    )
+    server.script["/token"] = document(200, {"token": "t1"})
+    server.script[BLOB_PATH] = Reply(307, headers={"Location": f"{other.url}/store"})
+    other.script["/store"] = Reply(body=BLOB)
+    assert read(opened(), app(server)) == BLOB
+    assert [asked.authorization for asked in other.asked] == [None]
+
+
+def test_another_port_is_another_host(server: Server, opened: Open) -> None:
+    server.guards["/v2/"] = lambda asked: (
+        None if asked.authorization else challenge('Basic realm="x"')
+    )
+    with Server() as neighbour:
+        server.script[BLOB_PATH] = Reply(302, headers={"Location": f"{neighbour.url}/store"})
+        neighbour.script["/store"] = Reply(body=BLOB)
+        assert read(opened(credentials=login(ALICE, server, neighbour)), app(server)) == BLOB
+    assert [asked.authorization for asked in neighbour.asked] == [None]
+
+
+@pytest.mark.parametrize(
+    ("credential", "passed"),
+    [(ALICE, [(None, b"")]), (Credential("alice", "", "refresh me"), [])],
+    ids=["password", "identity token"],
+)
+def test_a_token_server_hands_no_login_on(
+    server: Server,
+    other: Server,
+    opened: Open,
+    credential: Credential,
+    passed: list[tuple[str | None, bytes]],
+) -> None:
+    server.guards["/v2/"] = lambda _: challenge(f'Bearer realm="{server.url}/token"')
+    server.script["/token"] = Reply(307, headers={"Location": f"{other.url}/token"})
+    other.script["/token"] = Reply(401)
+    error = refused(opened(credentials=login(credential, server)), app(server))
+    assert error.message.startswith(f"registry {server.address}: ")
+    assert [(asked.authorization, asked.body) for asked in other.asked] == passed

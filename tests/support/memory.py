@@ -9,6 +9,7 @@ import json
 import struct
 import tarfile
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,17 +24,19 @@ if TYPE_CHECKING:
 
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 CONFIG = "application/vnd.oci.image.config.v1+json"
+EMPTY = "application/vnd.oci.empty.v1+json"
 IN_TOTO = "application/vnd.in-toto+json"
 
 
 @dataclass
 class MemorySource:
-    """Implements `Source`; `publish` moves a tag as a push does."""
+    """Implements `ReferringSource`; `publish` moves a tag as a push does."""
 
     manifests: dict[str, Content] = field(default_factory=dict)
     blobs: dict[Digest, bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     chunk: int = 1 << 16
+    attached: dict[Digest, list[Descriptor]] = field(default_factory=dict)
 
     def manifest(self, reference: Reference) -> Content:
         self.asked.append(str(reference))
@@ -56,6 +59,42 @@ class MemorySource:
         raw = self.blobs[descriptor.digest]
         for at in range(start, stop, self.chunk):
             yield raw[at : min(at + self.chunk, stop)]
+
+    def referrers(self, reference: Reference, digest: Digest) -> tuple[Descriptor, ...]:
+        self.asked.append(f"referrers of {reference.name}@{digest}")
+        return tuple(self.attached.get(digest, ()))
+
+    def find(self, reference: Reference) -> Content | None:
+        with suppress(RegistryError):
+            return self.manifest(reference)
+        return None
+
+    def attach(
+        self,
+        name: str,
+        subject: Digest,
+        payload: bytes = b"signed",
+        *,
+        kind: str = "application/vnd.example.signature",
+        tag: str | None = None,
+    ) -> Content:
+        """Pushes an artifact that refers to a manifest or index: by itself, or by cosign's tag."""
+        reference = parse_reference(name)
+        document: dict[str, Any] = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": _fields(self._blob(b"{}", EMPTY)),
+            "layers": [_fields(self._blob(payload, kind))],
+        }
+        if tag is None:
+            its = {"mediaType": OCI_INDEX, "digest": subject, "size": 1}
+            document |= {"artifactType": kind, "subject": its}
+        made = self._document(reference, document, OCI_MANIFEST)
+        if tag is None:
+            self.attached.setdefault(subject, []).append(made.descriptor)
+        else:
+            self.manifests[str(reference.with_tag(tag))] = made
+        return made
 
     def publish(
         self,

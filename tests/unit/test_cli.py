@@ -15,7 +15,7 @@ from airgapbuild.resolve import resolve
 from tests.support.memory import MemorySource
 from tests.support.program import HEARS_SIGNALS, PROGRAM, airgapbuild, document, environment
 
-COMMANDS = ("init", "lock", "export", "load", "verify")
+COMMANDS = ("init", "lock", "outdated", "export", "load", "verify")
 MANIFEST = """
 version = 1
 name = "b"
@@ -149,7 +149,7 @@ def test_check_needs_no_network(locked: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "airgapbuild.lock is fresh: 1 images\n")
 
 
-@pytest.mark.parametrize("command", [("lock", "--check"), ("export",)])
+@pytest.mark.parametrize("command", [("lock", "--check"), ("export",), ("outdated",)])
 def test_a_stale_lock_is_exit_4(locked: Path, command: tuple[str, ...]) -> None:
     path = locked / "airgapbuild.toml"
     path.write_text(path.read_text().replace("one:1", "one:2"))
@@ -188,13 +188,14 @@ def test_load_of_nothing_is_exit_7(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("command", ["export", "outdated"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_export_ends_at_once_and_leaves_nothing(
-    locked: Path, port: int, number: signal.Signals, code: int
+def test_an_interrupted_command_ends_at_once_and_leaves_nothing(
+    locked: Path, port: int, number: signal.Signals, code: int, command: str
 ) -> None:
     with socket.create_server(("127.0.0.1", port)) as silent:  # accepts, and never answers
         running = subprocess.Popen(
-            [*HEARS_SIGNALS, PROGRAM, "export"],
+            [*HEARS_SIGNALS, PROGRAM, command],
             cwd=locked,
             stderr=subprocess.PIPE,
             text=True,
@@ -207,7 +208,7 @@ def test_an_interrupted_export_ends_at_once_and_leaves_nothing(
             _, told = running.communicate(timeout=10)
     assert running.returncode == code
     assert told == "interrupted; nothing half-written was left\n"
-    assert list((locked / "bundles" / "b").iterdir()) == []
+    assert [path for path in locked.glob("bundles/**/*") if path.is_file()] == []
 
 
 def test_colours_are_for_terminals_or_on_request(project: Path) -> None:

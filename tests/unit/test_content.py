@@ -15,6 +15,7 @@ from airgapbuild.oci.content import (
     parse_config,
     parse_index,
     parse_manifest,
+    parse_referrers,
 )
 
 DIGEST = "sha256:" + "0" * 64
@@ -47,6 +48,23 @@ def test_entries_of_other_kinds_are_passed_over() -> None:
     artifact = {**BLOB, "artifactType": "application/x"}
     index = parse_index(document({"manifests": [artifact]}, OCI_INDEX), "x")
     assert index.platforms == ()
+
+
+def test_a_list_of_referrers_names_each_once() -> None:
+    artifact = {**BLOB, "mediaType": OCI_MANIFEST, "artifactType": "application/x"}
+    listed = parse_referrers(document({"manifests": [artifact, artifact]}, OCI_INDEX), "x")
+    assert [(it.media_type, it.digest) for it in listed] == [(OCI_MANIFEST, DIGEST)]
+
+
+@pytest.mark.parametrize(
+    ("said", "means"), [({"artifactType": "application/y"}, "application/y"), ({}, "application/x")]
+)
+def test_an_artifact_says_what_it_is_and_what_it_refers_to(
+    said: dict[str, str], means: str
+) -> None:
+    parts = {"config": BLOB, "layers": [], "subject": BLOB, **said}
+    manifest = parse_manifest(document(parts, OCI_MANIFEST), "x")
+    assert (manifest.artifact_type, manifest.subject) == (means, DIGEST)
 
 
 @pytest.mark.parametrize("media_type", [OCI_MANIFEST, DOCKER_MANIFEST])

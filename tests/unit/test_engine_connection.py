@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import socket
 import threading
 from contextlib import closing
@@ -14,6 +13,7 @@ from airgapbuild.engine.connection import Connection, translated
 from airgapbuild.engine.daemon import Daemon
 from airgapbuild.engine.endpoint import find_endpoint
 from airgapbuild.errors import DaemonError
+from tests.support.socket_daemon import Socket, answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,36 +23,6 @@ if TYPE_CHECKING:
 
 VERSION = {"ApiVersion": "1.47", "Version": "27.3.1", "Os": "linux", "Arch": "arm64"}
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-
-
-def answer(document: object, status: str = "200 OK") -> bytes:
-    body = json.dumps(document).encode()
-    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
-
-
-class Socket:
-    """A socket that gives each connection's first request the next of these answers, and closes."""
-
-    def __init__(self, path: Path, *answers: bytes) -> None:
-        self.endpoint = find_endpoint(f"unix://{path}", {})
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen()
-        self._thread = threading.Thread(target=self._serve, args=(answers,))
-        self._thread.start()
-
-    def _serve(self, answers: tuple[bytes, ...]) -> None:
-        replies = list(answers)
-        while replies:
-            connection, _ = self._listener.accept()
-            with connection:
-                connection.settimeout(5)
-                if connection.recv(1 << 16):  # else it was only a knock
-                    connection.sendall(replies.pop(0))
-
-    def close(self) -> None:
-        self._thread.join()
-        self._listener.close()
 
 
 @pytest.fixture
@@ -69,7 +39,6 @@ def test_a_daemon_says_what_it_is(tmp_path: Path) -> None:
     with closing(Socket(tmp_path / "s", *answers)) as fake, Daemon.connect(fake.endpoint) as daemon:
         assert (daemon.version, daemon.api, daemon.store) == ("27.3.1", (1, 47), "containerd")
         assert (str(daemon.platform), daemon.root_dir) == ("linux/arm64", "/d")
-        assert not daemon.tells_completeness
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,14 @@ def test_tls_comes_from_the_environment_as_in_gitlab(
     files = TlsFiles(certs / "ca.pem", certs / "cert.pem", certs / "key.pem", verify=True)
     assert endpoint.tls == files
     assert endpoint.buildx_endpoint == "default"
+    assert (endpoint.docker, endpoint.environ(environ)) == ("docker", environ)
+
+
+def test_tls_goes_with_an_option_only_by_the_environment(environ: dict[str, str]) -> None:
+    endpoint = find_endpoint("tcp://far:2376", environ | {"DOCKER_TLS_VERIFY": "1"})
+    assert endpoint.buildx_endpoint == "default"
+    assert endpoint.docker == "docker --host tcp://far:2376"
+    assert endpoint.environ(environ) == environ | {"DOCKER_HOST": "tcp://far:2376"}
 
 
 def test_docker_tls_does_not_verify_and_reads_the_config_folder(
@@ -189,7 +197,7 @@ def test_the_config_folder_is_below_home() -> None:
 
 def test_finding_the_endpoint_imports_no_docker() -> None:
     code = (
-        "import sys, airgapbuild.engine.endpoint, airgapbuild.engine.credentials\n"
+        "import sys, airgapbuild.engine.endpoint\n"
         "sys.exit(bool({'docker', 'requests'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -21,7 +21,7 @@ from tests.support.memory import MemorySource
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airgapbuild.oci.content import Descriptor
+    from airgapbuild.oci.content import Content, Descriptor
     from airgapbuild.oci.reference import Reference
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -198,6 +198,61 @@ def test_a_folder_with_something_else_in_it_is_not_touched(
     with pytest.raises(BundleError, match=r"thesis\.tex: is not a file of a bundle"):
         export(lock, source, tmp_path)
     assert list(contents(tmp_path)) == ["thesis.tex"]
+
+
+def signed(source: MemorySource, lock: Lock) -> tuple[Lock, Content, Content]:
+    """A lock with a signature of the builder's index and an SBOM of its arm64 manifest."""
+    image = next(image for image in lock.image if image.name == "buildkit")
+    signature = source.attach("moby/buildkit", image.digest, b"signature")
+    sbom = source.attach("moby/buildkit", image.platform[1].manifest, b"sbom")
+    manifest = parse_manifest(TEXT.encode(), "m", folder=Path())
+    return resolve(manifest, source, previous=lock, upgrade={"buildkit"}), signature, sbom
+
+
+def test_what_refers_to_an_image_is_in_the_tarballs_that_it_concerns(
+    folder: Path, lock: Lock, source: MemorySource
+) -> None:
+    both, signature, sbom = signed(source, lock)
+    exported = export(both, source, folder)
+    assert exported.written == (
+        "buildkit_v0.34.2_linux-amd64.oci.tar.zst",
+        "buildkit_v0.34.2_linux-arm64.oci.tar.zst",
+    )
+    bundle = open_bundle(folder)
+    image = both.find("buildkit")
+    assert image is not None
+    for locked in image.platform:
+        found = bundle.check_image(image, locked)
+        of_arm64 = str(locked.platform) == "linux/arm64"
+        assert {it.raw for it in found.referrers} == {signature.raw, *([sbom.raw] * of_arm64)}
+        for document in found.referrers:
+            assert bundle.manifest(image.ref.with_digest(document.descriptor.digest)) == document
+
+
+def test_a_signature_that_came_later_makes_only_its_tarballs_anew(
+    lock: Lock, source: MemorySource, tmp_path: Path
+) -> None:
+    both, *_ = signed(source, lock)
+    export(both, source, tmp_path / "b")
+    image = next(image for image in lock.image if image.name == "buildkit")
+    source.attach("moby/buildkit", image.platform[0].manifest, b"later")
+    manifest = parse_manifest(TEXT.encode(), "m", folder=Path())
+    after = resolve(manifest, source, previous=both, upgrade={"buildkit", "busybox"})
+    exported = export(after, source, tmp_path / "b")
+    assert exported.written == ("buildkit_v0.34.2_linux-amd64.oci.tar.zst",)
+
+
+@pytest.mark.parametrize("key", ["size", "subject", "artifact_type", "media_type"])
+def test_a_referrer_that_is_not_what_the_lock_says_is_an_error(
+    lock: Lock, source: MemorySource, tmp_path: Path, key: str
+) -> None:
+    both, *_ = signed(source, lock)
+    image = next(image for image in both.image if image.name == "buildkit")
+    wrong = {"size": 1, "subject": image.platform[0].manifest}.get(key, "application/x")
+    referrers = tuple(it.model_copy(update={key: wrong}) for it in image.referrer)
+    edited = image.model_copy(update={"referrer": referrers}).seal()
+    with pytest.raises(LockError, match=r"images\.buildkit: referrer sha256:"):
+        export(both.model_copy(update={"image": (edited,)}), source, tmp_path / "b")
 
 
 class Broken(MemorySource):

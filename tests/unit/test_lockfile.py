@@ -54,7 +54,9 @@ def manifest(text: str = TEXT) -> Manifest:
 @pytest.fixture
 def source() -> MemorySource:
     source = MemorySource()
-    source.publish("moby/buildkit:v0.34.2", "linux/amd64", "linux/arm64")
+    top = source.publish("moby/buildkit:v0.34.2", "linux/amd64", "linux/arm64").descriptor
+    source.attach("moby/buildkit:v0.34.2", top.digest)
+    source.attach("moby/buildkit:v0.34.2", top.digest, tag=f"{top.digest.replace(':', '-')}.sig")
     source.publish("busybox:1.37", "linux/amd64", "linux/arm64", "linux/arm/v7")
     return source
 
@@ -83,6 +85,58 @@ def test_the_builder_image_has_its_local_name_last(lock: Lock) -> None:
         "moby/buildkit:buildx-stable-1",
         "127.0.0.1:1/airgapbuild/moby/buildkit:v0.34.2",
     ]
+
+
+LOCAL = """
+version = 1
+name = "local"
+platforms = ["linux/amd64"]
+[images.kit]
+ref = "{ref}"
+role = "builder"
+tags = ["corp.example/kit:2", "corp.example/kit:3"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("ref", "names", "version"),
+    [
+        (
+            "oci-layout:out/kit:v1",
+            [
+                "corp.example/kit:2",
+                "corp.example/kit:3",
+                "127.0.0.1:1/airgapbuild/kit:v1",
+            ],
+            "v1",
+        ),
+        (
+            "docker-daemon:own/kit:v1",
+            [
+                "own/kit:v1",
+                "corp.example/kit:2",
+                "corp.example/kit:3",
+                "127.0.0.1:1/airgapbuild/own/kit:v1",
+            ],
+            "v1",
+        ),
+    ],
+)
+def test_an_image_of_no_registry_has_the_names_that_it_was_given(
+    source: MemorySource, ref: str, names: list[str], version: str
+) -> None:
+    wanted = manifest(LOCAL.format(ref=ref))
+    [entry] = wanted.images.values()
+    source.manifests[str(entry.ref)] = source.publish("kit:1", "linux/amd64")
+    for key, document in list(source.manifests.items()):
+        source.manifests[f"{entry.ref.name}@{key.partition('@')[2]}"] = document
+    lock = resolve(wanted, source)
+    image = parse_lock(render_lock(lock), "airgapbuild.lock").image[0]
+    assert image == lock.image[0]
+    assert str(image.ref) == str(entry.ref)
+    assert [name.familiar for name in image.names] == names
+    assert image.version_tag == version
+    assert stale_reasons(wanted, lock) == ()
 
 
 def test_comments_order_and_spelling_do_not_make_a_lock_stale(lock: Lock) -> None:
@@ -117,6 +171,11 @@ def test_comments_order_and_spelling_do_not_make_a_lock_stale(lock: Lock) -> Non
             'tags = ["moby/buildkit:buildx-stable-1"]',
             "tags = []",
             "images.buildkit: tags: 'moby/buildkit:buildx-stable-1' is locked, '' is wanted",
+        ),
+        (
+            "[images.buildkit]",
+            "[bundle]\nattestations = false\n[images.buildkit]",
+            "images.buildkit: attestations: 'true' is locked, 'false' is wanted",
         ),
         ("[images.busybox]", "[images.box]", "images.box: is not locked"),
         ("sealed = true", "sealed = false", "builder: has changed"),

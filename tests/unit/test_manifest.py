@@ -116,6 +116,25 @@ def test_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
             "airgapbuild.toml:9: images.b.ref: 'docker.io/moby/buildkit:v0.34.2' is also a name "
             "of [images.buildkit]",
         ),
+        (
+            HEAD + IMAGE + '[images.b]\nref = "oci-layout:out"\nrole = "base"',
+            "airgapbuild.toml:9: images.b.ref: an image of a layout has no name: give it one in "
+            'tags = ["corp/name:1"]',
+        ),
+        (
+            HEAD + IMAGE + '[images.b]\nref = "docker-daemon:moby/buildkit:v0.34.2"\nrole = "tool"',
+            "airgapbuild.toml:9: images.b.ref: 'docker-daemon:moby/buildkit:v0.34.2' is also a "
+            "name of [images.buildkit]",
+        ),
+        (
+            HEAD + IMAGE + 'tags = ["docker-daemon:x:1"]',
+            "airgapbuild.toml:8: images.buildkit.tags.0: 'docker-daemon:x:1' is not a reference: "
+            "'docker-daemon:x' is no repository name",
+        ),
+        (
+            HEAD + IMAGE + "[bundle]\nattestation = false",
+            "airgapbuild.toml:9: bundle.attestation: unknown key, did you mean 'attestations'?",
+        ),
         (HEAD, "airgapbuild.toml: images: is missing"),
         (HEAD + "[images]", "airgapbuild.toml:4: images: must not be empty"),
         (
@@ -136,6 +155,32 @@ def test_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
         (
             HEAD + IMAGE + '[registries."docker.io"]\nhttp = "yes"',
             "airgapbuild.toml:9: registries.\"docker.io\".http: must be a valid boolean, not 'yes'",
+        ),
+        (
+            HEAD + IMAGE + '[registries."docker.io/Library"]\nupstream = false',
+            "airgapbuild.toml:8: registries.\"docker.io/Library\": 'docker.io/Library' is "
+            "no registry, and no part of one: write host[:port][/path], no scheme, no tag",
+        ),
+        (
+            HEAD + IMAGE + '[registries."https://r.example"]',
+            "airgapbuild.toml:8: registries.\"https://r.example\": 'https://r.example' is "
+            "no registry, and no part of one: write host[:port][/path], no scheme, no tag",
+        ),
+        (
+            HEAD + IMAGE + '[registries."docker.io/library"]\nhttp = true',
+            'airgapbuild.toml:9: registries."docker.io/library".http: belongs to the host: write '
+            'it in [registries."docker.io"]',
+        ),
+        (
+            HEAD + IMAGE + '[registries."docker.io"]\n[registries."index.docker.io"]',
+            'airgapbuild.toml:9: registries."index.docker.io": is the same as '
+            '[registries."docker.io"]: make one table of both',
+        ),
+        (
+            HEAD + IMAGE + '[registries."docker.io/moby/buildkit"]\nmirrors = ["m.example:5000"]',
+            'airgapbuild.toml:9: registries."docker.io/moby/buildkit".mirrors.0: '
+            "'m.example:5000' needs a path, since it stands for all of docker.io/moby/buildkit: "
+            "'m.example:5000/buildkit'",
         ),
         (
             HEAD + IMAGE + "[buildkitd.worker.oci]\nmax-paralelism = 3",
@@ -189,7 +234,9 @@ def test_any_bytes_are_a_manifest_or_a_manifest_error(raw: str | bytes) -> None:
 
 
 @given(
-    st.dictionaries(st.sampled_from(["version", "name", "images", "builder", "buildkitd"]), VALUE)
+    st.dictionaries(
+        st.sampled_from(["version", "name", "images", "registries", "builder", "buildkitd"]), VALUE
+    )
 )
 def test_any_values_are_a_manifest_error_with_places(values: dict[str, Any]) -> None:
     import tomli_w  # noqa: PLC0415
@@ -213,4 +260,4 @@ def test_the_readmes_manifest_is_one(tmp_path: Path) -> None:
     (tmp_path / "certs").mkdir()
     (tmp_path / "certs" / "corp.pem").write_text("")
     manifest = parse(text, tmp_path)
-    assert set(manifest.images) == {"buildkit", "python"}
+    assert set(manifest.images) == {"buildkit", "python", "own"}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airgapbuild.oci.reference import parse_reference, parse_registry
+from airgapbuild.oci.reference import Reference, parse_reference, parse_registry, parse_source
 
 DIGEST = "sha256:" + "0f" * 32
 
@@ -87,3 +87,70 @@ def test_what_is_no_reference_says_which_part_is_wrong(text: str, why: str) -> N
 def test_a_registry_is_a_host_alone(text: str) -> None:
     with pytest.raises(ValueError, match="no scheme"):
         parse_registry(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "means", "shown"),
+    [
+        ("oci-layout:out", ("", "out", None, None), "oci-layout:out"),
+        ("oci-layout:../out/x:v1", ("", "../out/x", "v1", None), "oci-layout:../out/x:v1"),
+        ("oci-layout://out:v1", ("", "out", "v1", None), "oci-layout:out:v1"),
+        ("oci-layout:///srv/out", ("", "/srv/out", None, None), "oci-layout:/srv/out"),
+        (f"oci-layout:~/o@{DIGEST}", ("", "~/o", None, DIGEST), f"oci-layout:~/o@{DIGEST}"),
+        (
+            "docker-daemon:python",
+            ("docker.io", "library/python", "latest", None),
+            "docker-daemon:python:latest",
+        ),
+        (
+            "docker-daemon:r.example:5000/own:1",
+            ("r.example:5000", "own", "1", None),
+            "docker-daemon:r.example:5000/own:1",
+        ),
+        ("python:3", ("docker.io", "library/python", "3", None), "python:3"),
+    ],
+)
+def test_a_transport_says_where_an_image_lies(
+    text: str, means: tuple[str, str, str | None, str | None], shown: str
+) -> None:
+    reference = parse_source(text)
+    found = (reference.registry, reference.repository, reference.tag, reference.digest)
+    assert found == means
+    assert reference.familiar == shown
+    assert parse_source(str(reference)) == reference
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("oci-layout:", "names no folder"),
+        ("oci-layout://:v1", "names no folder"),
+        ("oci-layout:a\nb", "names no folder"),
+        ("oci-layout:out:v 1", "'v 1' is no tag"),
+        ("oci-layout:out@sha256:0", "is not a digest"),
+        ("docker-daemon:A", "must be lower case"),
+        (f"docker-daemon:python@{DIGEST}", "must be docker-daemon:repository:tag, without"),
+    ],
+)
+def test_what_no_transport_leads_to_says_why(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_source(text)
+
+
+@given(st.sampled_from(["oci-layout:", "docker-daemon:", ""]), st.text(max_size=60))
+def test_any_text_is_a_source_or_a_value_error(transport: str, text: str) -> None:
+    try:
+        reference = parse_source(transport + text)
+    except ValueError:
+        return
+    assert parse_source(str(reference)) == reference
+    assert parse_source(reference.familiar) == reference
+
+
+def test_a_digest_replaces_the_tag_in_registries_only() -> None:
+    digest = parse_source(f"x@{DIGEST}").digest
+    assert digest is not None
+    assert str(parse_source("x:1").with_digest(digest)) == f"docker.io/library/x@{DIGEST}"
+    assert parse_source("docker-daemon:x:1").with_digest(digest) == Reference(
+        "docker.io", "library/x", "1", digest, "docker-daemon"
+    )

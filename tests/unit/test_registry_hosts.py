@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
 
 from airgapbuild.manifest import RegistrySettings
 from airgapbuild.oci.reference import parse_reference
-from airgapbuild.registry.hosts import hosts_for, is_loopback
+from airgapbuild.registry.hosts import Host, hosts_for, is_loopback
 from airgapbuild.registry.origin import Origin, origin_of
 from airgapbuild.registry.proxies import proxy_for
 
@@ -40,6 +41,59 @@ def test_mirrors_come_first_each_with_its_own_settings() -> None:
     assert mirror.shown(PYTHON) == "mirror.corp/dockerhub/library/python:3.13-slim"
     assert (local.base, local.settings) == ("http://[::1]:5000/v2", RegistrySettings())
     assert (hub.name, hub.settings) == ("docker.io", settings["docker.io"])
+
+
+def asked(reference: str, settings: dict[str, RegistrySettings]) -> list[str]:
+    parsed = parse_reference(reference)
+    return [f"{host.name}/{host.path_of(parsed)}" for host in hosts_for(parsed, settings)]
+
+
+def mirrored(*mirrors: str, upstream: bool = True) -> RegistrySettings:
+    return RegistrySettings(mirrors=mirrors, upstream=upstream)
+
+
+def test_the_longest_key_counts_and_it_alone() -> None:
+    settings = {
+        "docker.io": mirrored("all.test", upstream=False),
+        "docker.io/library": mirrored("official.test/hub"),
+        "docker.io/library/python": mirrored("one.test/py", upstream=False),
+    }
+    assert asked("moby/buildkit:1", settings) == ["all.test/moby/buildkit"]
+    assert asked("busybox:1", settings) == [
+        "official.test/hub/busybox",
+        "docker.io/library/busybox",
+    ]
+    assert asked("python:3", settings) == ["one.test/py"]
+    assert asked("docker.io/library/python/x:3", settings) == ["one.test/py/x"]
+
+
+def test_a_key_ends_where_a_component_does() -> None:
+    settings = {"docker.io/lib": mirrored("a.test"), "docker.i": mirrored("b.test")}
+    assert asked("python:3", settings) == ["docker.io/library/python"]
+    assert asked("docker.io:5000/a/b:3", {"docker.io": mirrored("c.test")}) == [
+        "docker.io:5000/a/b"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [("docker.io", "g/proxy/library/python"), ("docker.io/library", "g/proxy/python")],
+)
+def test_a_mirror_stands_for_what_the_key_names(key: str, path: str) -> None:
+    mirror, hub = asked("python:3", {key: mirrored("gitlab.test/g/proxy")})
+    assert (mirror, hub) == (f"gitlab.test/{path}", "docker.io/library/python")
+
+
+def test_a_host_is_reached_as_its_own_table_says_whatever_key_led_to_it() -> None:
+    settings = {
+        "r.test/team": mirrored("m.test/r"),
+        "r.test": RegistrySettings(insecure=True),
+        "m.test": RegistrySettings(http=True),
+    }
+    mirror, own = hosts_for(parse_reference("r.test/team/app:1"), settings)
+    assert mirror.base == "http://m.test/v2"
+    assert mirror.shown(parse_reference("r.test/team/app:1")) == "m.test/r/app:1"
+    assert own.settings.insecure
 
 
 def test_upstream_false_leaves_the_mirrors_only() -> None:
@@ -130,4 +184,50 @@ PROXY = {"HTTPS_PROXY": "proxy.corp:3128", "http_proxy": "http://plain.corp:3128
 def test_proxy_is_found_by_the_usual_variables(
     scheme: str, host: str, environ: dict[str, str], proxy: str | None
 ) -> None:
-    assert proxy_for(scheme, host, 443, environ) == proxy
+    found = proxy_for(scheme, host, 443, environ)
+    assert (found.url if found else None) == proxy
+
+
+def test_networks_in_no_proxy_hold_addresses() -> None:
+    environ = {**PROXY, "NO_PROXY": "10.0.0.0/8,2001:db8::/32,10.x/8"}
+    for host in ("10.1.2.3", "[2001:db8::1]"):
+        assert proxy_for("https", host, 443, environ) is None
+    for host in ("11.1.2.3", "ten.corp"):
+        assert proxy_for("https", host, 443, environ) is not None
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "login"),
+    [
+        ("http://u:p%40ss@proxy.corp:3128/", "http://proxy.corp:3128", "u:p@ss"),
+        ("u:p@ss@proxy.corp:3128", "http://proxy.corp:3128", "u:p@ss"),
+        ("https://u:p\N{EURO SIGN}@proxy.corp", "https://proxy.corp", "u:p\N{EURO SIGN}"),
+        ("http://u@proxy.corp", "http://proxy.corp", "u:"),
+    ],
+)
+def test_a_proxy_s_login_is_no_part_of_its_url(url: str, shown: str, login: str) -> None:
+    found = proxy_for("https", "quay.io", 443, {"HTTPS_PROXY": url})
+    assert found is not None
+    assert found.url == shown
+    assert found.authorization == "Basic " + base64.b64encode(login.encode()).decode()
+    assert repr(found) == f"Proxy(url='{shown}')"
+
+
+@pytest.mark.parametrize(
+    ("host", "settings", "risk"),
+    [
+        ("quay.io", {}, None),
+        ("quay.io", {"http": True}, "plain http"),
+        ("quay.io", {"http": True, "insecure": True}, "plain http"),
+        ("quay.io", {"insecure": True}, "not checked"),
+        ("localhost:5000", {}, None),
+        ("localhost:5000", {"http": True}, None),
+        ("localhost:5000", {"insecure": True}, "not checked"),
+    ],
+)
+def test_a_host_says_what_its_settings_give_up(
+    host: str, settings: dict[str, bool], risk: str | None
+) -> None:
+    said = Host(host, "", RegistrySettings.model_validate(settings)).risk
+    assert (risk or "") in (said or "")
+    assert (said is None) is (risk is None)

@@ -1,14 +1,30 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from airgapbuild.errors import ManifestError, RegistryError
-from airgapbuild.lockfile import render_lock
+from airgapbuild.errors import IntegrityError, ManifestError, RegistryError
+from airgapbuild.lockfile import render_lock, stale_reasons
 from airgapbuild.manifest import Manifest, parse_manifest
+from airgapbuild.oci.content import (
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Content,
+    Descriptor,
+    content,
+    parse_index,
+)
+from airgapbuild.oci.digest import Digest, short
+from airgapbuild.oci.referrers import MAX_REFERRERS
+from airgapbuild.progress import SILENT
 from airgapbuild.resolve import changes, resolve
 from tests.support.memory import MemorySource
+
+if TYPE_CHECKING:
+    from airgapbuild.progress import Task
 
 TEXT = """
 version = 1
@@ -109,6 +125,167 @@ def test_every_platform_that_is_lacking_is_told_with_those_that_there_are(
         "images.two: two:1 has no linux/arm64; it has linux/amd64",
         "images.two: two:1 has no linux/riscv64; it has linux/amd64",
     )
+
+
+LEFT_OUT = TEXT.replace("[images.one]", "[bundle]\nattestations = false\n[images.one]")
+
+
+def top_of(source: MemorySource, name: str) -> Digest:
+    return source.manifests[f"docker.io/library/{name}"].descriptor.digest
+
+
+def test_what_refers_to_the_index_and_to_the_wanted_manifests_is_locked(
+    source: MemorySource,
+) -> None:
+    index = parse_index(source.manifests["docker.io/library/one:1"], "one")
+    wanted, other = (descriptor.digest for _, descriptor in index.platforms)
+    top = top_of(source, "one:1")
+    signed = source.attach("one", top)
+    described = source.attach("one", wanted, kind="application/spdx+json")
+    source.attach("one", other)
+    image = resolve(manifest(), source).image[0]
+    assert {(it.digest, it.subject, it.artifact_type) for it in image.referrer} == {
+        (signed.descriptor.digest, top, "application/vnd.example.signature"),
+        (described.descriptor.digest, wanted, "application/spdx+json"),
+    }
+    assert {it.digest for it in image.referrers_of(image.platform[0])} == {
+        signed.descriptor.digest,
+        described.descriptor.digest,
+    }
+
+
+def test_cosigns_tags_of_what_the_reference_points_at_are_locked(source: MemorySource) -> None:
+    top = top_of(source, "one:1")
+    tags = [f"{top.replace(':', '-')}.{suffix}" for suffix in ("sig", "att")]
+    for tag in tags:
+        source.attach("one", top, tag.encode(), tag=tag)
+    image = resolve(manifest(), source).image[0]
+    assert sorted((it.subject, it.tag) for it in image.referrer) == sorted(
+        (top, tag) for tag in tags
+    )
+
+
+def test_an_attestation_of_the_index_that_the_registry_lists_too_is_locked_once(
+    source: MemorySource,
+) -> None:
+    index = parse_index(source.manifests["docker.io/library/one:1"], "one")
+    subject = index.platforms[0][1].digest
+    signed = source.attach("one", subject)
+    entry = {**index_entry(signed), "annotations": attests(subject)}
+    document = json.loads(source.manifests["docker.io/library/one:1"].raw)
+    document["manifests"].append(entry)
+    top = content(json.dumps(document).encode(), OCI_INDEX)
+    source.manifests["docker.io/library/one:1"] = top
+    image = resolve(manifest(), source).image[0]
+    assert signed.descriptor.digest in image.platform[0].attestations
+    assert image.referrer == ()
+
+
+def test_what_is_listed_but_refers_to_something_else_is_refused(source: MemorySource) -> None:
+    one, two = top_of(source, "one:1"), top_of(source, "two:1")
+    source.attached[one] = [source.attach("one", two).descriptor]
+    with pytest.raises(IntegrityError, match="does not name it as its subject"):
+        resolve(manifest(), source)
+
+
+def index_entry(document: Content) -> dict[str, object]:
+    its = document.descriptor
+    return {"mediaType": its.media_type, "digest": its.digest, "size": its.size}
+
+
+def attests(subject: Digest) -> dict[str, str]:
+    return {
+        "vnd.docker.reference.type": "attestation-manifest",
+        "vnd.docker.reference.digest": subject,
+    }
+
+
+def test_a_signature_that_came_later_is_found_by_an_upgrade(source: MemorySource) -> None:
+    lock = resolve(manifest(), source)
+    source.attach("one", top_of(source, "one:1"))
+    assert stale_reasons(manifest(), lock) == ()
+    assert resolve(manifest(), source, previous=lock) == lock
+    after = resolve(manifest(), source, previous=lock, upgrade={"one"})
+    assert [change.kind for change in changes(lock, after)] == ["changed", "kept"]
+    assert len(after.image[0].referrer) == 1
+
+
+def test_attestations_can_be_left_out_without_asking_anybody(source: MemorySource) -> None:
+    source.attach("one", top_of(source, "one:1"))
+    lock = resolve(manifest(), source)
+    source.asked.clear()
+    bare = resolve(manifest(LEFT_OUT), source, previous=lock)
+    assert source.asked == []
+    assert [image.referrer for image in bare.image] == [(), ()]
+    assert [it.attestations for image in bare.image for it in image.platform] == [(), ()]
+    assert stale_reasons(manifest(LEFT_OUT), bare) == ()
+    assert bare == resolve(manifest(LEFT_OUT), source)
+    assert not any("referrers" in asked or "sha256-" in asked for asked in source.asked)
+
+
+def test_attestations_that_are_wanted_after_all_do_not_move_the_pins(source: MemorySource) -> None:
+    signed = source.attach("one", top_of(source, "one:1"))
+    bare = resolve(manifest(LEFT_OUT), source)
+    source.publish("one:1", "linux/amd64", layers=(b"moved",))
+    after = resolve(manifest(), source, previous=bare)
+    assert after.image[0].digest == bare.image[0].digest
+    assert [it.digest for it in after.image[0].referrer] == [signed.descriptor.digest]
+    assert after.image[0].platform[0].attestations
+
+
+class Telling:
+    """A listener that keeps the notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def task(self, label: str, total: int | None = None) -> Task:
+        return SILENT.task(label, total)
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+    def detail(self, message: str) -> None:
+        raise NotImplementedError
+
+
+def test_what_is_listed_but_gone_or_no_manifest_is_told_and_left_out(source: MemorySource) -> None:
+    top = top_of(source, "one:1")
+    gone = source.attach("one", top, b"gone").descriptor
+    del source.manifests[f"docker.io/library/one@{gone.digest}"]
+    index = Descriptor(media_type=OCI_INDEX, digest=gone.digest, size=1)
+    source.attached[top].append(index)
+    told = Telling()
+    assert resolve(manifest(), source, progress=told).image[0].referrer == ()
+    start = f"one:1: {short(gone.digest)}, which refers to {short(top)}, is left out: "
+    assert told.notes == [
+        f"{start}it is listed, but not there",
+        f"{start}it is no manifest but '{OCI_INDEX}'",
+    ]
+
+
+def test_more_referrers_than_can_be_meant_are_an_error_that_names_the_way_out(
+    source: MemorySource,
+) -> None:
+    top = top_of(source, "one:1")
+    for number in range(MAX_REFERRERS + 1):
+        source.attach("one", top, str(number).encode())
+    with pytest.raises(RegistryError, match=r"one:1: 257 manifests refer to sha256:") as caught:
+        resolve(manifest(), source)
+    assert (
+        caught.value.hint == "attestations = false in [bundle] leaves signatures and the like out"
+    )
+
+
+def test_more_bytes_of_signatures_than_can_be_meant_are_an_error(source: MemorySource) -> None:
+    made = source.attach("one", top_of(source, "one:1"), b"tiny")
+    document = json.loads(made.raw)
+    document["layers"][0]["size"] = 1 << 30
+    swollen = content(json.dumps(document).encode(), OCI_MANIFEST)
+    source.manifests[f"docker.io/library/one@{swollen.descriptor.digest}"] = swollen
+    source.attached[top_of(source, "one:1")] = [swollen.descriptor]
+    with pytest.raises(RegistryError, match="what refers to it holds 1073742"):
+        resolve(manifest(), source)
 
 
 def test_what_the_registry_does_not_have_is_its_error(source: MemorySource) -> None:

@@ -9,7 +9,6 @@ place, and verified again while they are read.
 from __future__ import annotations
 
 import hashlib
-import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,15 +29,7 @@ from airgapbuild.errors import BundleError, IntegrityError
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
 from airgapbuild.lockfile import Lock, LockedImage, LockedPlatform
 from airgapbuild.oci.archive import archive_members
-from airgapbuild.oci.content import (
-    INDEX_TYPES,
-    MANIFEST_TYPES,
-    MAX_DOCUMENT,
-    OCI_INDEX,
-    OCI_MANIFEST,
-    Content,
-    Descriptor,
-)
+from airgapbuild.oci.content import MAX_DOCUMENT, Content, Descriptor, content, media_type_of
 from airgapbuild.oci.digest import Digest, verified
 from airgapbuild.pins import read_pinned
 from airgapbuild.progress import SILENT, Progress, Task
@@ -129,8 +120,7 @@ class Bundle:
             raise IntegrityError(f"{reference.digest}: a manifest of {blob.size} bytes")
         descriptor = Descriptor(media_type="", digest=blob.digest, size=blob.size)
         raw = b"".join(self.blob(reference, descriptor))
-        media_type = _media_type(raw)
-        return Content(Descriptor(media_type=media_type, digest=blob.digest, size=blob.size), raw)
+        return content(raw, media_type_of(raw))
 
     def blob(self, reference: Reference, descriptor: Descriptor) -> Iterator[bytes]:
         """See `Source.blob`; the repository does not matter here."""
@@ -240,14 +230,3 @@ def _content(opened: Readable, file: BundledFile, places: dict[Digest, range]) -
                 places[digest] = range(start, position)
         at = blob.offset + blob.length
     yield from decoded(opened, max(0, file.size - at), file.name)
-
-
-def _media_type(raw: bytes) -> str:
-    """A document's own word, else the specification's rule for one that does not say."""
-    try:
-        document = json.loads(raw)
-        said = document.get("mediaType")
-        implied = OCI_INDEX if "manifests" in document else OCI_MANIFEST
-    except (ValueError, RecursionError, AttributeError):
-        return ""
-    return said if said in INDEX_TYPES | MANIFEST_TYPES else implied

@@ -180,7 +180,9 @@ class Tarball:
         """
         head = self._sections[0]
         if b"".join(self.read(head)) != head.data:
-            os.ftruncate(self._fd, 0)
+            # Not where there is nothing: ext4 writes a file that was cut out when it is closed.
+            if os.fstat(self._fd).st_size:
+                os.ftruncate(self._fd, 0)
             return {}
         return {section: frozenset(self._left(section)) for section in self.missing}
 

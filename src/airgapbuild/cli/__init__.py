@@ -16,6 +16,7 @@ from airgapbuild.cli.export import export_command
 from airgapbuild.cli.init import init_command
 from airgapbuild.cli.load import load_command
 from airgapbuild.cli.lock import lock_command
+from airgapbuild.cli.outdated import outdated_command
 from airgapbuild.cli.verify import verify_command
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command("init")(init_command)
 app.command("lock")(lock_command)
+app.command("outdated")(outdated_command)
 app.command("export")(export_command)
 app.command("load")(load_command)
 app.command("verify")(verify_command)

@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from airgapbuild.engine.credentials import docker_credentials
-from airgapbuild.registry import Credential, RegistrySource
+from airgapbuild.cli.inputs import own_folder
+from airgapbuild.credentials import Logins
+from airgapbuild.engine.endpoint import docker_folder
+from airgapbuild.engine.saved import DaemonSource
+from airgapbuild.oci.transports import Transports
+from airgapbuild.registry import RegistrySource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from airgapbuild.cli.console import Console
+    from airgapbuild.engine.daemon import Daemon
     from airgapbuild.manifest import Manifest
 
 
 @contextmanager
 def registry_source(manifest: Manifest, console: Console) -> Iterator[RegistrySource]:
-    """The registries, reached as the manifest says, with the logins that docker knows."""
-    logins = docker_credentials(os.environ, warn=console.note)
-
-    def credentials(host: str) -> Credential | None:
-        login = logins(host)
-        return Credential(*login) if login else None
-
-    source = RegistrySource(manifest.registries, credentials, progress=console, environ=os.environ)
+    """The registries, reached as the manifest says, with the logins of this machine and CI job."""
+    logins = Logins(os.environ, docker_folder(os.environ), console)
+    source = RegistrySource(manifest.registries, logins, progress=console, environ=os.environ)
     try:
         yield source
     finally:
         source.close()
+
+
+@contextmanager
+def image_source(registries: RegistrySource, folder: Path) -> Iterator[Transports]:
+    """Where the images of a manifest, which lies in `folder`, come from."""
+    with closing(DaemonSource(_daemon, own_folder("XDG_CACHE_HOME", ".cache"))) as saved:
+        yield Transports(registries, saved, folder)
+
+
+def _daemon() -> Daemon:
+    """The daemon that plain `docker` would talk to."""
+    from airgapbuild.engine.daemon import Daemon
+    from airgapbuild.engine.endpoint import find_endpoint
+
+    return Daemon.connect(find_endpoint(None, os.environ))

@@ -22,17 +22,22 @@ from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    ProgressColumn,
     SpinnerColumn,
-    TextColumn,
     TransferSpeedColumn,
 )
 from rich.progress import Progress as Display
+from rich.progress import Task as Drawn
+from rich.table import Column
+from rich.text import Text
 
 from airgapbuild.cli.words import size_words
 from airgapbuild.errors import AirgapbuildError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from rich.console import RenderableType
 
     from airgapbuild.progress import Task
 
@@ -71,7 +76,7 @@ class Console:
             with self._drawing():
                 yield self
         except AirgapbuildError as error:
-            self.failed(error)
+            self._failed(error)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt as interrupt:
             code = getattr(interrupt, "exit_code", _INTERRUPTED)
@@ -86,22 +91,6 @@ class Console:
         self._settle()
         if self.json:
             self._document(document)
-
-    def failed(self, error: AirgapbuildError, document: dict[str, Any] | None = None) -> None:
-        """What went wrong, for people and for programs; `document` is the result even so."""
-        self._settle()
-        for line in error.lines:
-            self._err.print("[bold red]error:[/] " + escape(line))
-        if error.hint:
-            self._err.print("[dim] hint:[/] " + escape(error.hint))
-        if self.json:
-            told = {
-                "kind": error.kind,
-                "exit": error.exit_code,
-                "problems": list(error.lines),
-                "hint": error.hint,
-            }
-            self._document({**(document or {}), "error": told})
 
     def say(self, line: str = "", *, style: str = "") -> None:
         """A line of the result for people."""
@@ -131,18 +120,20 @@ class Console:
         if self.verbose:
             self._err.print(escape(message), style="dim")
 
+    def complain(self, error: AirgapbuildError) -> None:
+        """An error in words; the command may go on, or end with a code of its own."""
+        for line in error.lines:
+            self._err.print("[bold red]error:[/] " + escape(line))
+        if error.hint:
+            self._err.print("[dim] hint:[/] " + escape(error.hint))
+
     @contextmanager
     def _drawing(self) -> Iterator[None]:
         if self.quiet or not self._err.is_terminal:
             yield
             return
-        columns = (
-            SpinnerColumn(finished_text="[green]✓[/]"),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-        )
+        measured = (BarColumn(bar_width=24), DownloadColumn(), TransferSpeedColumn())
+        columns = (_Working(table_column=Column(no_wrap=True)), _Label(), *map(_Measured, measured))
         self._display = Display(*columns, console=self._err, transient=True)
         self._display.start()
         try:
@@ -160,6 +151,21 @@ class Console:
         whole = {"version": JSON_VERSION, "command": self.command, **document}
         print(json.dumps(whole, indent=2))
 
+    def _failed(self, error: AirgapbuildError) -> None:
+        self.complain(error)
+        if self.json:
+            self._document({"error": error_document(error)})
+
+
+def error_document(error: AirgapbuildError) -> dict[str, Any]:
+    """An error as `--json` shows it."""
+    return {
+        "kind": error.kind,
+        "exit": error.exit_code,
+        "problems": list(error.lines),
+        "hint": error.hint,
+    }
+
 
 def _terminal(color: Color, *, stderr: bool) -> Terminal:
     return Terminal(
@@ -171,15 +177,40 @@ def _terminal(color: Color, *, stderr: bool) -> Terminal:
     )
 
 
+class _Working(SpinnerColumn):
+    """Turns until the task is gone: when a daemon has got its last byte, it still unpacks."""
+
+    def render(self, task: Drawn) -> RenderableType:
+        return self.spinner.render(task.get_time())
+
+
+class _Label(ProgressColumn):
+    """What a narrow terminal cuts short."""
+
+    def render(self, task: Drawn) -> Text:
+        return Text(task.description, no_wrap=True, overflow="ellipsis")
+
+
+class _Measured(ProgressColumn):
+    """A column of those tasks alone whose size is known."""
+
+    def __init__(self, column: ProgressColumn) -> None:
+        super().__init__(Column(no_wrap=True))
+        self._column = column
+
+    def render(self, task: Drawn) -> RenderableType:
+        return "" if task.total is None else self._column(task)
+
+
 class _Shown:
-    """A task, drawn while a display is there; one line when it ends."""
+    """A task: drawn while a display is there, one line at its end where there is none."""
 
     def __init__(
         self, terminal: Terminal | None, display: Display | None, label: str, total: int | None
     ) -> None:
         self._terminal = terminal
         self._display = display
-        self._label = escape(label)
+        self._label = label
         self._begin = time.monotonic()
         self._seen = 0
         self._lock = threading.Lock()
@@ -191,10 +222,14 @@ class _Shown:
         if self._display and self._id is not None:
             self._display.advance(self._id, size)
 
+    def expect(self, total: int) -> None:
+        if self._display and self._id is not None:
+            self._display.update(self._id, total=total)
+
     def done(self, outcome: str) -> None:
         if self._display and self._id is not None:
             self._display.remove_task(self._id)
-        if self._terminal:
+        elif self._terminal:
             size = f"{size_words(self._seen)}  " if self._seen else ""
             spent = f"[dim]{size}{time.monotonic() - self._begin:.1f} s[/]"
-            self._terminal.print(f"[green]✓[/] {self._label}  {escape(outcome)}  {spent}")
+            self._terminal.print(f"[green]✓[/] {escape(self._label)}  {escape(outcome)}  {spent}")

@@ -36,7 +36,7 @@ def export_command(
     """Write the bundle that the lock describes: tarballs, lock, index and sums.
 
     Everything is fetched by digest and verified on the way. What is there already, and right, is
-    left alone. No Docker daemon is needed.
+    left alone. No Docker daemon is needed, except for images that come from one.
 
     **Examples**
 
@@ -45,7 +45,7 @@ def export_command(
     """
     console = Console("export", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
-        from airgapbuild.cli.connect import registry_source
+        from airgapbuild.cli.connect import image_source, registry_source
         from airgapbuild.cli.inputs import fresh_lock, lock_path
         from airgapbuild.export import export
         from airgapbuild.manifest import read_manifest
@@ -53,7 +53,10 @@ def export_command(
         manifest = read_manifest(file)
         lock = fresh_lock(manifest, lock_path(file))
         folder = output or Path("bundles") / lock.name
-        with registry_source(manifest, console) as source:
+        with (
+            registry_source(manifest, console) as registries,
+            image_source(registries, file.parent) as source,
+        ):
             exported = export(lock, source, folder, progress=console)
         console.result(_document(exported, folder))
         _say(console, exported, folder)

@@ -1,16 +1,22 @@
-"""What commands read before they begin: the manifest and its lock."""
+"""What commands read before they begin: the manifest and its lock, and where our folders are."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airgapbuild.lockfile import read_lock, require_fresh
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airgapbuild.lockfile import Lock
     from airgapbuild.manifest import Manifest
+
+
+def own_folder(variable: str, default: str) -> Path:
+    """Our folder in an XDG base folder. Source: XDG Base Directory Specification."""
+    base = os.environ.get(variable)
+    return (Path(base) if base else Path.home() / default) / "airgapbuild"
 
 
 def lock_path(manifest: Path) -> Path:

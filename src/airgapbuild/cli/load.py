@@ -15,6 +15,7 @@ from airgapbuild.cli.words import size_words
 if TYPE_CHECKING:
     from airgapbuild.engine.daemon import Daemon
     from airgapbuild.load import LoadedBuilder, LoadedImage
+    from airgapbuild.lockfile import Lock
 
 
 def load_command(
@@ -61,35 +62,35 @@ def load_command(
     console = Console("load", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
         from airgapbuild import load
-        from airgapbuild.builder.instance import InstanceStore
         from airgapbuild.bundle.reader import open_bundle
+        from airgapbuild.cli.inputs import own_folder
         from airgapbuild.engine.daemon import Daemon
         from airgapbuild.engine.endpoint import find_endpoint
         from airgapbuild.oci.layout import Layout
 
         opened = open_bundle(bundle)
         endpoint = find_endpoint(host, os.environ)
-        shelf = Layout(layout or _home("XDG_DATA_HOME", ".local/share") / "layout")
+        shelf = Layout(layout or own_folder("XDG_DATA_HOME", ".local/share") / "layout")
         with Daemon.connect(endpoint) as daemon:
             images = load.load_images(opened, daemon, shelf, progress=console)
-            builder = load.load_builder(
-                opened.lock,
-                daemon,
-                InstanceStore.of(os.environ),
-                _home("XDG_CONFIG_HOME", ".config"),
-                progress=console,
-            )
-            if builder and boot:
-                builder = load.boot(builder, os.environ, progress=console)
+            builder = _load_builder(console, daemon, opened.lock, boot=boot)
             _say_images(console, daemon, images)
-            _say_builder(console, builder)
+            _say_builder(console, daemon, builder)
             console.result(_document(daemon, images, shelf.path, builder))
 
 
-def _home(variable: str, default: str) -> Path:
-    """Our folder in an XDG base folder. Source: XDG Base Directory Specification."""
-    base = os.environ.get(variable)
-    return (Path(base) if base else Path.home() / default) / "airgapbuild"
+def _load_builder(
+    console: Console, daemon: Daemon, lock: Lock, *, boot: bool
+) -> LoadedBuilder | None:
+    from airgapbuild import load
+    from airgapbuild.builder.instance import InstanceStore
+    from airgapbuild.cli.inputs import own_folder
+
+    store, folder = InstanceStore.of(os.environ), own_folder("XDG_CONFIG_HOME", ".config")
+    builder = load.load_builder(lock, daemon, store, folder, progress=console)
+    if builder is None or not boot:
+        return builder
+    return load.boot(builder, daemon.endpoint.environ(os.environ), progress=console)
 
 
 def _say_images(console: Console, daemon: Daemon, images: tuple[LoadedImage, ...]) -> None:
@@ -108,13 +109,13 @@ def _say_images(console: Console, daemon: Daemon, images: tuple[LoadedImage, ...
     console.table(("IMAGE", "NAME", "IN", "PLATFORMS", ""), rows)
 
 
-def _say_builder(console: Console, builder: LoadedBuilder | None) -> None:
+def _say_builder(console: Console, daemon: Daemon, builder: LoadedBuilder | None) -> None:
     if builder is None:
         console.say("the bundle asks for no builder")
         return
     state = f"runs BuildKit {builder.buildkit}" if builder.buildkit else "is written, not started"
     console.say(f"builder {builder.instance.name} {state}, and is the current one")
-    console.say("now: docker buildx build .")
+    console.say(f"now: {daemon.endpoint.docker} buildx build .")
 
 
 def _document(

@@ -12,8 +12,12 @@ from airgapbuild.cli.options import ColorWhen, Json, ManifestPath, Quiet, Verbos
 from airgapbuild.cli.words import size_words
 
 if TYPE_CHECKING:
-    from airgapbuild.lockfile import LockedImage
+    from collections.abc import Iterable
+
+    from airgapbuild.lockfile import Lock, LockedImage
     from airgapbuild.manifest import Manifest
+    from airgapbuild.oci.reference import Reference
+    from airgapbuild.registry import RegistrySource
     from airgapbuild.resolve import Change
 
 
@@ -78,42 +82,87 @@ def _check(console: Console, manifest: Manifest, path: Path) -> None:
 
 
 def _lock(console: Console, manifest: Manifest, path: Path, upgrade: set[str]) -> None:
-    from airgapbuild.cli.connect import registry_source
+    from airgapbuild.cli.connect import image_source, registry_source
     from airgapbuild.lockfile import read_lock, write_lock
     from airgapbuild.resolve import changes, resolve
 
     previous = read_lock(path) if path.exists() else None
-    with registry_source(manifest, console) as source:
+    with (
+        registry_source(manifest, console) as registries,
+        image_source(registries, path.parent) as source,
+    ):
         lock = resolve(manifest, source, previous=previous, upgrade=upgrade, progress=console)
-    written = write_lock(path, lock)
+        written = write_lock(path, lock)
+        answered = {image.name: registries.answered(image.ref) for image in lock.image}
+        _warn_of_floating(console, [it for it in lock.image if answered[it.name]], registries)
     happened = changes(previous, lock)
+    tables = {table: _table_change(table, previous, lock) for table in ("builder", "buildkitd")}
     console.result(
         {
             "lock": str(path),
             "written": written,
-            "images": [_document(change) for change in happened],
+            "images": [_document(change, answered.get(change.name)) for change in happened],
+            **tables,
         }
     )
     console.table(("IMAGE", "REF", "DIGEST", "PLATFORMS", "SIZE", ""), [_row(c) for c in happened])
+    for table, change in tables.items():
+        if change["old"] != change["new"] and previous:
+            console.say(f"[{table}] has changed")
     console.say(f"{path} {'is written' if written else 'is up to date'}")
 
 
+def _warn_of_floating(
+    console: Console, asked: Iterable[LockedImage], source: RegistrySource
+) -> None:
+    """Says which of the images that were pinned anew have a tag that will move on."""
+    from airgapbuild.floating import floats, versioned
+
+    for image in filter(floats, asked):
+        tag = versioned(image, source)
+        is_now = f"; today it is {image.ref.with_tag(tag).familiar}" if tag else ""
+        console.note(f"images.{image.name}: {image.ref.familiar} is a floating tag{is_now}")
+
+
 def _row(change: Change) -> tuple[str, ...]:
-    image = change.new or change.old
-    if image is None:
+    old, new = change.old or change.new, change.new or change.old
+    if old is None or new is None:
         return ()
-    digest = image.digest[:19]
-    if change.kind == "moved" and change.old:
-        digest = f"{change.old.digest[:19]} → {digest}"
-    platforms = ", ".join(str(locked.platform) for locked in image.platform)
-    size = size_words(sum(locked.layers_size for locked in image.platform))
-    return (change.name, image.ref.familiar, digest, platforms, size, change.kind)
+    size = size_words(sum(locked.layers_size for locked in new.platform))
+    return (
+        change.name,
+        _ref_words(old.ref, new.ref),
+        _both(old.digest[:19], new.digest[:19]),
+        _both(*(", ".join(str(it.platform) for it in image.platform) for image in (old, new))),
+        size,
+        f"{change.kind}{_unseen(old, new)}",
+    )
 
 
-def _document(change: Change) -> dict[str, Any]:
+def _ref_words(old: Reference, new: Reference) -> str:
+    """The reference; where only its tag has changed, the new one is that tag alone."""
+    only_tag = (old.name, old.digest) == (new.name, new.digest)
+    return _both(old.familiar, new.familiar, new.tag if only_tag else None)
+
+
+def _unseen(old: LockedImage, new: LockedImage) -> str:
+    """What else has changed of an image, which has no column."""
+    tags = [", ".join(tag.familiar for tag in image.tags) or "none" for image in (old, new)]
+    told = {"role": (old.role, new.role), "tags": tuple(tags)}
+    words = [f"{key} {_both(*pair)}" for key, pair in told.items() if pair[0] != pair[1]]
+    return f": {'; '.join(words)}" if words else ""
+
+
+def _both(old: str, new: str, shown: str | None = None) -> str:
+    """The old and the new of something, or the one that both are."""
+    return new if old == new else f"{old} → {shown or new}"
+
+
+def _document(change: Change, answered: str | None) -> dict[str, Any]:
     return {
         "name": change.name,
         "change": change.kind,
+        "source": answered,
         "old": _image_document(change.old),
         "new": _image_document(change.new),
     }
@@ -121,3 +170,13 @@ def _document(change: Change) -> dict[str, Any]:
 
 def _image_document(image: LockedImage | None) -> dict[str, Any] | None:
     return image.model_dump(mode="json", by_alias=True) if image else None
+
+
+def _table_change(table: str, old: Lock | None, new: Lock) -> dict[str, Any]:
+    """A table of the lock before and after."""
+    values = (getattr(lock, table) if lock else None for lock in (old, new))
+    dumped = (
+        value.model_dump(mode="json", by_alias=True, exclude_defaults=True) if value else None
+        for value in values
+    )
+    return dict(zip(("old", "new"), dumped, strict=True))

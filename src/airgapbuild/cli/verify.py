@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgapbuild.cli.console import Color, Console
+from airgapbuild.cli.console import Color, Console, error_document
 from airgapbuild.cli.options import ColorWhen, Json, Quiet, Verbose
 from airgapbuild.cli.words import size_words
 
@@ -49,7 +49,8 @@ def verify_command(
         console.table(("FILE", "SIZE", "WHAT", ""), rows)
         document = _document(verified, quick=quick)
         if error := verified.error:
-            console.failed(error, document)
+            console.complain(error)
+            console.result({**document, "error": error_document(error)})
             raise typer.Exit(error.exit_code)
         console.result(document)
         size = size_words(sum(file.size or 0 for file in verified.files))

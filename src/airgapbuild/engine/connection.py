@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 OLDEST_API: Final = "1.41"
 """Of Docker Engine 20.10."""
 
+_CHUNK = 1 << 20
 _PATIENCE = 60
 """Seconds for an answer. A load is waited for as long as it takes."""
 
@@ -105,6 +106,14 @@ class Connection:
             for line in response.iter_lines():
                 if line.strip():
                     yield json.loads(line)
+
+    def save(self, name: str) -> Generator[bytes]:
+        """The archive of an image, in chunks, as `docker save` writes it."""
+        client = _client(self.endpoint, self._api, None)
+        url = self._url(f"/images/{quote(name, safe='/:@')}/get")
+        with client, translated(self.endpoint), client.get(url, stream=True) as response:
+            self._check(response)
+            yield from response.iter_content(_CHUNK)
 
     def _url(self, path: str) -> str:
         return f"{self._client.base_url}/v{self._api}{path}"

@@ -13,7 +13,7 @@ from airgapbuild.oci.platform import Platform, normalised
 from airgapbuild.oci.reference import Reference, parse_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -43,8 +43,6 @@ class HeldImage:
     names: frozenset[Reference]
     repo_digests: frozenset[Reference]
     diff_ids: tuple[Digest, ...]
-    complete: bool | None
-    """Whether all its content is there; None where the daemon cannot tell."""
 
 
 @dataclass(frozen=True)
@@ -115,15 +113,8 @@ class Daemon:
         Raises:
             DaemonError: the daemon does not say.
         """
-        return self._inspect(name, None)
-
-    def loaded(self, image: PlatformImage) -> HeldImage | None:
-        """What is held of this very image; `complete` speaks of its platform.
-
-        Raises:
-            DaemonError: the daemon does not say.
-        """
-        return self._inspect(self.expected_id(image), image.manifest.descriptor.digest)
+        found = self._connection.image(name)
+        return _held(found) if found else None
 
     def holds(self, image: PlatformImage, names: tuple[Reference, ...] = ()) -> bool:
         """Whether this very image is here with all its content, under all of `names`.
@@ -131,8 +122,13 @@ class Daemon:
         Raises:
             DaemonError: the daemon does not say.
         """
-        held = self.loaded(image)
-        return held is not None and held.complete is not False and held.names.issuperset(names)
+        asks = {"manifests": 1} if self._tells_manifests else {}
+        found = self._connection.image(self.expected_id(image), **asks)
+        return (
+            found is not None
+            and _held(found).names.issuperset(names)
+            and self._is_whole(found, image)
+        )
 
     def expected_id(self, image: PlatformImage) -> Digest:
         """The ID that this image has in this daemon's store."""
@@ -164,6 +160,14 @@ class Daemon:
         """
         return Loading(self, self._connection, image, names).run(read, task)
 
+    def save(self, name: str) -> Generator[bytes]:
+        """The archive of an image, in chunks, as `docker save` writes it.
+
+        Raises:
+            DaemonError: there is no such image, or the daemon breaks off.
+        """
+        return self._connection.save(name)
+
     def container(self, name: str) -> HeldContainer | None:
         """The container of this name, None where there is none.
 
@@ -191,30 +195,28 @@ class Daemon:
         self._connection.remove_container(name)
 
     @property
-    def tells_completeness(self) -> bool:
-        """Whether `HeldImage.complete` is ever None here."""
-        return self.store == "classic" or self.api >= _TELLS_MANIFESTS
+    def _tells_manifests(self) -> bool:
+        return self.store == "containerd" and self.api >= _TELLS_MANIFESTS
 
-    def _inspect(self, name: str, manifest: Digest | None) -> HeldImage | None:
-        asks = self.store == "containerd" and self.tells_completeness
-        found = self._connection.image(name, **({"manifests": 1} if asks else {}))
-        if found is None:
-            return None
-        return HeldImage(
-            id=parse_digest(str(found["Id"])),
-            names=_references(found.get("RepoTags")),
-            repo_digests=_references(found.get("RepoDigests")),
-            diff_ids=_diff_ids(found),
-            complete=self._completeness(found, manifest),
-        )
+    def _is_whole(self, found: dict[str, Any], image: PlatformImage) -> bool:
+        """Whether all content of the image's platform is there.
 
-    def _completeness(self, found: dict[str, Any], manifest: Digest | None) -> bool | None:
-        if not self.tells_completeness:
-            return None
-        return self.store == "classic" or any(
-            entry.get("Available") and manifest in (None, entry["Descriptor"]["digest"])
-            for entry in found.get("Manifests") or ()
-        )
+        The classic store has an image whole or not at all. Containerd's may have lost some of it,
+        or never got it. Before it told of each manifest, it left an image of which no platform is
+        whole out of its list, though not out of `inspect`, which prefers the daemon's platform.
+
+        Source: moby daemon/containerd/image_list.go, image_inspect.go.
+        """
+        if self.store == "classic":
+            return True
+        if self._tells_manifests:
+            return any(
+                entry.get("Available")
+                and entry["Descriptor"]["digest"] == image.manifest.descriptor.digest
+                for entry in found.get("Manifests") or ()
+            )
+        held, wanted = _held(found), image.parsed_config.diff_ids
+        return held.diff_ids == wanted and held.id in self._connection.images()
 
 
 def _api(version: dict[str, Any]) -> tuple[int, int]:
@@ -234,6 +236,15 @@ def _check_fits(version: dict[str, Any]) -> None:
     if system != "linux":
         hint = "switch Docker Desktop to Linux containers, or name a Linux daemon"
         raise DaemonError(f"the daemon runs {system} containers, BuildKit needs Linux", hint=hint)
+
+
+def _held(found: dict[str, Any]) -> HeldImage:
+    return HeldImage(
+        id=parse_digest(str(found["Id"])),
+        names=_references(found.get("RepoTags")),
+        repo_digests=_references(found.get("RepoDigests")),
+        diff_ids=_diff_ids(found),
+    )
 
 
 def _diff_ids(found: dict[str, Any]) -> tuple[Digest, ...]:

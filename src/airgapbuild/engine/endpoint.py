@@ -54,14 +54,14 @@ class Endpoint:
     def buildx_endpoint(self) -> str:
         """How a buildx instance must name it to reach the same daemon later.
 
-        "default" stands for whatever the environment says then. With TLS by environment it is the
-        only form that works: for an URL, buildx has no certificates.
+        "default" stands for whatever the environment or `docker --host` says then. With TLS by
+        environment it is the only form that works: for an URL, buildx has no certificates.
 
         Source: docker/buildx util/dockerutil/api.go, `NewClientAPI`.
         """
         if self.context:
             return self.context
-        return self.host if self.origin == _OPTION else DEFAULT_CONTEXT
+        return self.host if self._by_option and self.tls is None else DEFAULT_CONTEXT
 
     @property
     def buildx_key(self) -> str:
@@ -70,6 +70,19 @@ class Endpoint:
         Source: docker/buildx util/dockerutil/context.go, `GetCurrentEndpoint`.
         """
         return self.context or self.host
+
+    @property
+    def docker(self) -> str:
+        """The docker command that talks to this daemon later: `docker`, or `docker --host URL`."""
+        return f"docker --host {self.host}" if self._by_option else "docker"
+
+    def environ(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """This environment, with the daemon named in it where only an option did."""
+        return {**environ, **({"DOCKER_HOST": self.host} if self._by_option else {})}
+
+    @property
+    def _by_option(self) -> bool:
+        return self.origin == _OPTION
 
 
 _OPTION = "--host"

@@ -56,8 +56,8 @@ class Loading:
     ) -> None:
         self._daemon = daemon
         self._connection = connection
-        # Attestations tell how an image was built; nothing needs them to run it.
-        self._image = replace(image, attestations=())
+        # They tell how an image was built and who vouches for it; nothing needs them to run it.
+        self._image = replace(image, attestations=(), referrers=())
         self._names = names
         self._expected = daemon.expected_id(image)
 
@@ -91,11 +91,10 @@ class Loading:
         """The layers at the bottom that another image has as well.
 
         Only a common beginning counts: the classic store knows a layer by all that lie below it.
-        The containerd store is asked only where it can tell afterwards whether that was right.
         """
         layers = self._image.layers
         wanted = self._image.parsed_config.diff_ids
-        if not self._daemon.tells_completeness or len(wanted) != len(layers):
+        if len(wanted) != len(layers):
             return frozenset()
         chains = self._daemon.layer_chains()
         common = max((_common(wanted, chain) for chain in chains), default=0)
@@ -111,11 +110,12 @@ class Loading:
         members = archive_members(
             self._image, self._names, wanted=lambda blob: blob.digest not in left_out
         )
-        body = stream.outgoing(archive_chunks(members, stream.read))
+        size = archive_size(members)
+        body = stream.outgoing(archive_chunks(members, stream.read), size)
         try:
             with closing(body), closing(self._connection.load(body)) as lines:
                 for line in lines:
-                    self._check(line, archive_size(members))
+                    self._check(line, size)
         except DaemonError as error:
             if stream.failure is not None:
                 # The daemon only complains that the stream broke off. This is why.
@@ -174,11 +174,12 @@ class _Stream:
         self.failure: Exception | None = None
         self._task = task
 
-    def outgoing(self, chunks: Iterable[bytes]) -> Generator[bytes]:
-        """The same chunks.
+    def outgoing(self, chunks: Iterable[bytes], size: int) -> Generator[bytes]:
+        """The same chunks, of so many bytes in all.
 
         An OSError of a source would look like one of the socket to requests, so it is kept.
         """
+        self._task.expect(self.sent + size)
         try:
             for chunk in chunks:
                 yield chunk

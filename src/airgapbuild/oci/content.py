@@ -68,6 +68,8 @@ class _IndexDocument(_Document):
 class _ManifestDocument(_Document):
     config: Descriptor
     layers: list[Descriptor]
+    artifact_type: str | None = None
+    subject: Descriptor | None = None
 
 
 class _RootFS(_Document):
@@ -107,10 +109,14 @@ class Index:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The config and the layers of one platform's image (or of an attestation)."""
+    """The config and the layers of one platform's image (or of an artifact)."""
 
     config: Descriptor
     layers: tuple[Descriptor, ...]
+    artifact_type: str
+    """What an artifact is: the manifest's own word, else its config's media type."""
+    subject: Digest | None
+    """The manifest or index that this one refers to."""
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
@@ -130,6 +136,18 @@ class Config:
 def content(raw: bytes, media_type: str) -> Content:
     """These bytes with the descriptor that they have."""
     return Content(Descriptor(media_type=media_type, digest=digest_of(raw), size=len(raw)), raw)
+
+
+def media_type_of(raw: bytes) -> str:
+    """What a manifest or index says that it is; one that does not say is taken for OCI's."""
+    try:
+        document = json_object(raw)
+    except ValueError:
+        return ""
+    said = document.get("mediaType")
+    if said in INDEX_TYPES | MANIFEST_TYPES:
+        return str(said)
+    return OCI_INDEX if "manifests" in document else OCI_MANIFEST
 
 
 def json_object(raw: bytes) -> dict[str, Any]:
@@ -166,6 +184,31 @@ def parse_index(document: Content, what: str) -> Index:
     return Index(tuple(platforms), tuple(attestations))
 
 
+def parse_referrers(document: Content, what: str) -> tuple[Descriptor, ...]:
+    """What a list of referrers names, each once.
+
+    Raises:
+        IntegrityError: the bytes are no index.
+
+    Source: OCI distribution specification v1.1, "Listing Referrers".
+    """
+    parsed = _parse(document, what, _IndexDocument, INDEX_TYPES, forbidden=("layers", "config"))
+    plain = (
+        Descriptor(media_type=entry.media_type, digest=entry.digest, size=entry.size)
+        for entry in parsed.manifests
+    )
+    return tuple({descriptor.digest: descriptor for descriptor in plain}.values())
+
+
+def parse_layout_index(raw: bytes, what: str) -> tuple[Descriptor, ...]:
+    """What the index.json of an OCI layout names, with annotations.
+
+    Raises:
+        IntegrityError: the bytes are no index.
+    """
+    return tuple(_validate(_object(raw, what), what, _IndexDocument).manifests)
+
+
 def parse_manifest(document: Content, what: str) -> Manifest:
     """The manifest in these bytes.
 
@@ -173,7 +216,9 @@ def parse_manifest(document: Content, what: str) -> Manifest:
         IntegrityError: the bytes are no manifest, or could be taken for something else as well.
     """
     parsed = _parse(document, what, _ManifestDocument, MANIFEST_TYPES, forbidden=("manifests",))
-    return Manifest(parsed.config, tuple(parsed.layers))
+    artifact_type = parsed.artifact_type or parsed.config.media_type
+    subject = parsed.subject.digest if parsed.subject else None
+    return Manifest(parsed.config, tuple(parsed.layers), artifact_type, subject)
 
 
 def parse_config(raw: bytes, what: str) -> Config:

@@ -21,6 +21,8 @@ class PlatformImage:
     config: Content
     attestations: tuple[Content, ...] = ()
     """The attestation manifests of this platform."""
+    referrers: tuple[Content, ...] = ()
+    """The manifests that refer to the index or to the manifest: signatures, SBOMs."""
 
     @property
     def layers(self) -> tuple[Descriptor, ...]:
@@ -39,20 +41,18 @@ class PlatformImage:
 
     @property
     def documents(self) -> tuple[Content, ...]:
-        """Index, manifest, config, attestation manifests: each content once, in this order."""
-        every = (self.top, self.manifest, self.config, *self.attestations)
+        """Index, manifest, config, attestations, referrers: each content once, in this order."""
+        every = (self.top, self.manifest, self.config, *self.attestations, *self.referrers)
         return tuple({document.descriptor.digest: document for document in every}.values())
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
-        """What is not a document: the attestations' blobs, then the layers; each content once."""
+        """What is not a document: blobs of attestations and referrers, then layers; each once."""
         known = {document.descriptor.digest for document in self.documents}
-        attested = (
+        evidence = (
             blob
-            for attestation in self.attestations
-            for blob in parse_manifest(
-                attestation, f"attestation {attestation.descriptor.digest}"
-            ).blobs
+            for document in (*self.attestations, *self.referrers)
+            for blob in parse_manifest(document, f"manifest {document.descriptor.digest}").blobs
         )
-        blobs = {blob.digest: blob for blob in (*attested, *self.layers)}
+        blobs = {blob.digest: blob for blob in (*evidence, *self.layers)}
         return tuple(blob for digest, blob in blobs.items() if digest not in known)

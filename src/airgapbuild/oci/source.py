@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airgapbuild.oci.content import Content, Descriptor
+    from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.reference import Reference
 
 
@@ -37,6 +38,17 @@ class Source(Protocol):
         """
 
 
+class TaggedSource(Source, Protocol):
+    """A source that also knows which tags there are."""
+
+    def tags(self, reference: Reference) -> tuple[str, ...]:
+        """The tags of `reference`'s repository.
+
+        Raises:
+            RegistryError: they cannot be had; many registries list none.
+        """
+
+
 class RangedSource(Source, Protocol):
     """A source that gives parts of blobs as well."""
 
@@ -48,6 +60,25 @@ class RangedSource(Source, Protocol):
         Raises:
             RangeIgnored: it cannot be had but from its beginning.
             RegistryError, BundleError: it cannot be had, or breaks off.
+        """
+
+
+class ReferringSource(Source, Protocol):
+    """A source that can also be asked for what nobody has pinned yet."""
+
+    def referrers(self, reference: Reference, digest: Digest) -> tuple[Descriptor, ...]:
+        """The manifests that name the one of this digest as their subject.
+
+        Raises:
+            RegistryError, BundleError: the source does not say.
+            IntegrityError: what it says is no list of referrers.
+        """
+
+    def find(self, reference: Reference) -> Content | None:
+        """As `manifest`, None where there is no such tag or digest.
+
+        Raises:
+            RegistryError, BundleError: the source does not say.
         """
 
 

@@ -5,9 +5,8 @@ nowhere else), `auth` logs in, `refusal` words what a registry will not give, `r
 try again, `transfer` what of a blob is still wanted, `client` is the `Source`.
 """
 
-from airgapbuild.registry.auth import ANONYMOUS, Credential, Credentials
 from airgapbuild.registry.client import RegistrySource
 from airgapbuild.registry.retries import Retries
 from airgapbuild.registry.transport import Timeouts
 
-__all__ = ["ANONYMOUS", "Credential", "Credentials", "RegistrySource", "Retries", "Timeouts"]
+__all__ = ["RegistrySource", "Retries", "Timeouts"]

@@ -6,15 +6,12 @@ identity token); RFC 9110, section 11.
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from airgapbuild.errors import RegistryError
@@ -25,33 +22,11 @@ from airgapbuild.registry.transport import Request
 from airgapbuild.registry.trust import Trust
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airgapbuild.credentials import Credential, Credentials
     from airgapbuild.registry.hosts import Host
     from airgapbuild.registry.transport import Answer, Transport
-
-
-@dataclass(frozen=True)
-class Credential:
-    """A user's login at one registry. Its secrets never show."""
-
-    username: str
-    password: str = field(repr=False)
-    identity_token: str | None = field(repr=False, default=None)
-    """What `docker login` keeps instead of a password where the registry hands one out."""
-
-    @property
-    def basic(self) -> str:
-        """The Authorization header of it. Source: RFC 7617."""
-        pair = f"{self.username}:{self.password}".encode()
-        return f"Basic {base64.b64encode(pair).decode()}"
-
-
-Credentials: TypeAlias = Callable[[str], Credential | None]
-"""The credential for a registry host; Docker Hub is asked for as `docker.io`."""
-
-
-def ANONYMOUS(_host: str) -> Credential | None:  # noqa: N802 - a constant that is a function
-    """No credential for anybody."""
-    return None
 
 
 @dataclass(frozen=True)
@@ -73,8 +48,7 @@ class Authenticator:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
-        # A credential helper is a program: one start for each host is enough.
-        self._credentials = cache(credentials)
+        self._credentials = credentials
         self._clock = clock
         self._grants: dict[tuple[str, str], _Grant] = {}
         self._locks: dict[tuple[str, str], threading.Lock] = {}
@@ -95,7 +69,7 @@ class Authenticator:
             if header and header != shown:
                 answer = self._transport.send(replace(request, authorization=header))
         if answer.status not in _GIVEN:
-            raise refusal(host.name, what, answer, self._user(host))
+            raise self._refused(host, path, what, answer)
         return answer
 
     def _known(self, host: Host, path: str) -> str | None:
@@ -128,21 +102,26 @@ class Authenticator:
         self, host: Host, path: str, what: str, challenges: tuple[Challenge, ...]
     ) -> _Grant | None:
         by_scheme = {challenge.scheme: challenge for challenge in reversed(challenges)}
-        credential = self._credentials(host.name)
+        credential = self._credentials(host.name, path)
         if bearer := by_scheme.get("bearer"):
             scope = bearer.parameters.get("scope") or f"repository:{path}:pull"
             request = _token_request(host, bearer, scope, credential)
             answer = self._transport.send(request)
             if answer.status != _OK:
-                raise refusal(host.name, what, answer, self._user(host))
+                raise self._refused(host, path, what, answer)
             return self._granted(host, answer)
         if "basic" in by_scheme and credential:
             return _Grant(credential.basic, float("inf"))
         return None
 
-    def _user(self, host: Host) -> str | None:
-        credential = self._credentials(host.name)
-        return credential.username if credential else None
+    def _refused(self, host: Host, path: str, what: str, answer: Answer) -> RegistryError:
+        """The error for an answer. Whoever gave it may repeat what it was shown: that is hidden."""
+        secrets = [(answer.request.authorization or "").partition(" ")[2]]
+        credential = self._credentials(host.name, path)
+        if credential is None:
+            return refusal(host.name, what, answer, secrets=secrets)
+        secrets += credential.secrets
+        return refusal(host.name, what, answer, credential.username, secrets=secrets)
 
     def _granted(self, host: Host, answer: Answer) -> _Grant:
         """The token in a token server's answer. Source: token.md, "Token Response Fields"."""

@@ -1,4 +1,9 @@
-"""Which hosts are asked for a reference, in which order, and how each is reached."""
+"""Which hosts are asked for a reference, in which order, and how each is reached.
+
+A table of `[registries]` is chosen as containers-registries.conf(5) chooses one: the longest key
+that the reference begins with, by whole components, and that one alone. A mirror stands for what
+the key names, so the rest of the path follows it.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +28,11 @@ class Host:
     name: str
     """As people write it: the key of its settings and of its credentials."""
     prefix: str
-    """What a mirror puts before a repository's path, with its slash; empty elsewhere."""
+    """The path that a mirror has of its own; empty elsewhere."""
     settings: RegistrySettings
     """Its own, never those of the registry that it mirrors."""
+    replaced: str = ""
+    """The beginning of a repository's path that a mirror stands for; empty for all of a host."""
 
     @property
     def base(self) -> str:
@@ -35,7 +42,8 @@ class Host:
 
     def path_of(self, reference: Reference) -> str:
         """The repository's path on this host."""
-        return self.prefix + reference.repository
+        rest = reference.repository.removeprefix(self.replaced).removeprefix("/")
+        return "/".join(part for part in (self.prefix, rest) if part)
 
     def shown(self, reference: Reference) -> str:
         """The reference as this host is asked for it, as short as people write it."""
@@ -44,6 +52,15 @@ class Host:
         tag = f":{reference.tag}" if reference.tag else ""
         digest = f"@{reference.digest}" if reference.digest else ""
         return f"{self.name}/{self.path_of(reference)}{tag}{digest}"
+
+    @property
+    def risk(self) -> str | None:
+        """What its settings give up, in words; None if nothing leaves this machine unprotected."""
+        if self.settings.http and not is_loopback(self.name):
+            return "plain http (http = true): what passes can be read and changed on the way"
+        if self.settings.insecure and not self._plain:
+            return "its certificate is not checked (insecure = true): it may be anybody"
+        return None
 
     @property
     def _plain(self) -> bool:
@@ -57,9 +74,18 @@ def hosts_for(reference: Reference, settings: Mapping[str, RegistrySettings]) ->
 
     None, if the settings leave none.
     """
-    own = settings.get(reference.registry, _DEFAULTS)
-    mirrors = tuple(_mirror(text, settings) for text in own.mirrors)
-    return (*mirrors, Host(reference.registry, "", own)) if own.upstream else mirrors
+    key = key_for(reference, settings)
+    chosen = settings.get(key, _DEFAULTS)
+    replaced = key.partition("/")[2]
+    mirrors = tuple(_mirror(text, replaced, settings) for text in chosen.mirrors)
+    own = Host(reference.registry, "", settings.get(reference.registry, _DEFAULTS))
+    return (*mirrors, own) if chosen.upstream else mirrors
+
+
+def key_for(reference: Reference, settings: Mapping[str, RegistrySettings]) -> str:
+    """The key of the table that says where to ask for a reference: the longest; else the host."""
+    keys = [key for key in settings if f"{reference.name}/".startswith(f"{key}/")]
+    return max(keys, key=len, default=reference.registry)
 
 
 def is_loopback(host: str) -> bool:
@@ -71,7 +97,7 @@ def is_loopback(host: str) -> bool:
         return name.lower() == "localhost"
 
 
-def _mirror(text: str, settings: Mapping[str, RegistrySettings]) -> Host:
+def _mirror(text: str, replaced: str, settings: Mapping[str, RegistrySettings]) -> Host:
     address, _, path = text.partition("/")
     name = parse_registry(address)
-    return Host(name, f"{path}/" if path else "", settings.get(name, _DEFAULTS))
+    return Host(name, path, settings.get(name, _DEFAULTS), replaced)

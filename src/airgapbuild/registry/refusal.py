@@ -9,22 +9,32 @@ from airgapbuild.errors import PassingError, RegistryError
 from airgapbuild.registry.words import words_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from airgapbuild.registry.transport import Answer
 
 _MAX_BODY = 64 << 10
 _PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
-def refusal(name: str, what: str, answer: Answer, user: str | None = None) -> RegistryError:
+def refusal(
+    name: str,
+    what: str,
+    answer: Answer,
+    user: str | None = None,
+    *,
+    secrets: Iterable[str] = (),
+) -> RegistryError:
     """The error that an answer's status means; the answer is read and closed.
 
-    `name` is the registry, `what` was asked for, `user` is whose login was shown.
+    `name` is the registry, `what` was asked for, `user` is whose login was shown. An answer that
+    repeats one of the `secrets` is not quoted.
 
     Source: OCI distribution specification v1.1, "Error Codes".
     """
     words = ""
     with suppress(RegistryError):  # the status says enough
-        words = words_of(answer.body(_MAX_BODY))
+        words = words_of(answer.body(_MAX_BODY), secrets)
     said = f" ({words})" if words else ""
     login = f"docker login {name}"
     hint: str | None = None
@@ -41,6 +51,9 @@ def refusal(name: str, what: str, answer: Answer, user: str | None = None) -> Re
         case 404:
             message = f"not found: {what}"
             hint = f"check the name and the tag; for a private repository, {login}"
+        case 407:
+            message = f"the proxy wants a login before it asks for {what}"
+            hint = "write it into HTTP_PROXY: http://user:password@host:port"
         case 429:
             message = f"too many requests for {what}"
             hint = f'name a mirror in [registries."{name}"]'

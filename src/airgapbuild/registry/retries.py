@@ -41,18 +41,27 @@ class Retries:
 
 
 class Attempts:
-    """The tries of one request or transfer at one host."""
+    """The tries of one request or transfer at one host.
 
-    def __init__(self, retries: Retries, progress: Progress) -> None:
+    `spent` holds the hosts at which all tries of an earlier one were in vain. They get one try,
+    until they answer again: a mirror that is down is not waited for at every blob.
+    """
+
+    def __init__(self, host: str, retries: Retries, spent: set[str], progress: Progress) -> None:
+        self._host = host
         self._retries = retries
+        self._spent = spent
         self._progress = progress
+        self._tries = 1 if host in spent else retries.tries
         self._made = 0
         self._vain = 0
         self._waited = 0.0
 
     def advanced(self) -> None:
-        """New bytes have come."""
+        """The host has answered, or more bytes have come."""
         self._vain = 0
+        self._tries = self._retries.tries
+        self._spent.discard(self._host)
 
     def failed(self, what: str, error: PassingError) -> None:
         """Returns when it is time for the next try; `what` is tried.
@@ -62,13 +71,13 @@ class Attempts:
         """
         self._made += 1
         self._vain += 1
-        if self._vain >= self._retries.tries:
+        if self._vain >= self._tries:
             raise self._last(error) from error
         wait = self._wait(error)
         if self._waited + wait > self._retries.budget:
             raise self._last(error, f"; the next try is due in {wait:.0f} s") from error
         self._waited += wait
-        following = f"try {self._vain + 1} of {self._retries.tries}"
+        following = f"try {self._vain + 1} of {self._tries}"
         self._progress.detail(f"{error.message}; {following} for {what} in {wait:.1f} s")
         self._retries.sleep(wait)
 
@@ -79,6 +88,7 @@ class Attempts:
         return max(asked, bound * self._retries.random())
 
     def _last(self, error: PassingError, why: str = "") -> RegistryError:
+        self._spent.add(self._host)
         tried = f", tried {self._made} times" if self._made > 1 else ""
         return RegistryError(f"{error.message}{tried}{why}", hint=error.hint, status=error.status)
 

@@ -33,11 +33,11 @@ class Transfer:
         self._digest, self._size = descriptor.digest, descriptor.size
         self._whole = (start, stop) == (0, descriptor.size)
         self._position, self._stop = start, stop
-        self._source = ""
+        self._sources: list[str] = []
 
     def __str__(self) -> str:
-        """What is fetched, and from where the last bytes came."""
-        return f"{self.what} from {self._source}" if self._source else self.what
+        """What is fetched, and from where its bytes have come."""
+        return f"{self.what} from {', '.join(self._sources)}" if self._sources else self.what
 
     @property
     def complete(self) -> bool:
@@ -65,7 +65,8 @@ class Transfer:
             RegistryError: it is another part.
             IntegrityError: there are more bytes, or the blob is of another size.
         """
-        self._source = answer.request.address
+        if answer.request.address not in self._sources:
+            self._sources.append(answer.request.address)
         known = self._known(answer)
         for chunk in answer.chunks():
             new = chunk[known:] if known else chunk

@@ -12,25 +12,26 @@ import threading
 import warnings
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from http.client import BadStatusLine, IncompleteRead, RemoteDisconnected
+from http.client import IncompleteRead, RemoteDisconnected
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeGuard
-from urllib.parse import unquote, urlencode
+from urllib.parse import urlencode
 
 import urllib3
 from urllib3 import exceptions
-from urllib3.util import make_headers, parse_url
 
 from airgapbuild import __version__
 from airgapbuild.errors import PassingError, RegistryError
 from airgapbuild.registry.origin import checked_step, joined, origin_of
-from airgapbuild.registry.proxies import proxy_for
+from airgapbuild.registry.proxies import ProxyPool, proxy_for
 from airgapbuild.registry.retries import Retries
 from airgapbuild.registry.trust import Trust, distrust, tls_context
 from airgapbuild.registry.words import legible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from airgapbuild.registry.proxies import Proxy
 
 CHUNK: Final = 512 << 10
 """How much of a body is read at once, in bytes: less costs time, more only memory."""
@@ -135,7 +136,7 @@ class Transport:
     ) -> None:
         self._timeout = urllib3.Timeout(connect=timeouts.connect, read=timeouts.read)
         self._environ = environ
-        self._pools: dict[tuple[Trust, str | None], urllib3.PoolManager] = {}
+        self._pools: dict[tuple[Trust, Proxy | None], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
 
     def send(self, request: Request) -> Answer:
@@ -213,21 +214,14 @@ def _redirected(answer: Answer) -> Request:
     return replace(request, url=target, authorization=None, trust=request.trust.for_others)
 
 
-def _new_pool(trust: Trust, proxy: str | None) -> urllib3.PoolManager:
+def _new_pool(trust: Trust, proxy: Proxy | None) -> urllib3.PoolManager:
     if trust.insecure:
         # The user has asked for it; urllib3 would say so on stderr for each request.
         warnings.simplefilter("ignore", exceptions.InsecureRequestWarning)
     context = tls_context(trust)
     if proxy is None:
         return urllib3.PoolManager(_MANY_HOSTS, maxsize=_KEPT, ssl_context=context)
-    login = parse_url(proxy).auth
-    return urllib3.ProxyManager(
-        proxy,
-        _MANY_HOSTS,
-        proxy_headers=make_headers(proxy_basic_auth=unquote(login)) if login else None,
-        maxsize=_KEPT,
-        ssl_context=context,
-    )
+    return ProxyPool(proxy, _MANY_HOSTS, maxsize=_KEPT, ssl_context=context)
 
 
 @contextmanager
@@ -248,10 +242,9 @@ def _may_pass(error: BaseException) -> bool:
     """Whether the same request may go well in a moment."""
     links = _links(error)
     if isinstance(error, exceptions.ProxyError):
-        return any(_may_pass(link) for link in links[1:] if isinstance(link, exceptions.HTTPError))
-    if any(isinstance(link, _LASTING) for link in links):
-        # One kind of them is, by its class, also an answer in another protocol.
-        return any(isinstance(link, RemoteDisconnected) for link in links)
+        return any(_may_pass(link) for link in links[1:])
+    if any(isinstance(link, exceptions.NameResolutionError) for link in links):
+        return False
     return any(isinstance(link, _PASSING) for link in links)
 
 
@@ -289,15 +282,15 @@ _PASSING: Final = (
     exceptions.ProtocolError,
     exceptions.TimeoutError,
     ssl.SSLEOFError,
+    ConnectionError,
 )
-_LASTING: Final = (exceptions.NameResolutionError, BadStatusLine)
 _MEANINGS: Final[tuple[tuple[type[BaseException], str, str | None], ...]] = (
     (exceptions.NameResolutionError, "unknown host", "check its name and this machine's DNS"),
     (exceptions.ReadTimeoutError, "it fell silent: no byte came in time", None),
     (TimeoutError, "no connection in time", "a firewall may drop packets; is a proxy needed?"),
     (RemoteDisconnected, "it closed the connection without an answer", None),
     (IncompleteRead, "the connection broke off in the middle of an answer", None),
-    (exceptions.ProxySchemeUnknown, "the proxy is neither http nor https", _SEE_PROXIES),
+    (exceptions.ProxySchemeUnknown, "the proxy's address is no http or https URL", _SEE_PROXIES),
     (exceptions.LocationValueError, "it is asked by what is no URL", None),
 )
 """The first that fits a failure or its cause; what fits none speaks for itself."""

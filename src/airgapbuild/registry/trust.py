@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airgapbuild.errors import ManifestError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airgapbuild.manifest import RegistrySettings
 
 
@@ -41,7 +40,7 @@ def tls_context(trust: Trust) -> ssl.SSLContext:
     Raises:
         ManifestError: a file of it cannot be read or holds something else.
     """
-    context = ssl.create_default_context()
+    context = _system_context()
     # What Docker takes, on every Python: a server's own certificate as its CA, and the private CAs
     # that lack an extension, which Python 3.13 has begun to refuse.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -62,6 +61,31 @@ def tls_context(trust: Trust) -> ssl.SSLContext:
             what = f"cert '{trust.cert}'" + (f" with key '{trust.key}'" if trust.key else "")
             raise ManifestError(f"{what}: {_why(error)}", hint=_PEM) from error
     return context
+
+
+def _system_context() -> ssl.SSLContext:
+    """A context that trusts what the system trusts, or SSL_CERT_FILE and SSL_CERT_DIR name.
+
+    OpenSSL knows where that is, but for one that was built for another system, as in uv's Pythons:
+    then the places of the distributions are tried.
+    """
+    context = ssl.create_default_context()
+    known = ssl.get_default_verify_paths()
+    if known.cafile or (known.capath and any(Path(known.capath).glob(_HASHED))):
+        return context
+    if bundle := next(filter(Path.is_file, map(Path, _BUNDLES)), None):
+        context.load_verify_locations(bundle)
+    return context
+
+
+_HASHED = "????????.[0-9]"
+"""How OpenSSL wants the files in a folder of CAs to be called."""
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Alpine
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # macOS
+)
 
 
 def distrust(cause: BaseException, name: str) -> tuple[str, str | None]:

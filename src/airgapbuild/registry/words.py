@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _MOST = 300
 
@@ -13,8 +17,10 @@ def legible(text: str) -> str:
     return line if len(line) <= _MOST else f"{line[:_MOST]}…"
 
 
-def words_of(body: bytes) -> str:
-    """What a registry or its token server says of an error; empty if it says nothing legible.
+def words_of(body: bytes, secrets: Iterable[str] = ()) -> str:
+    """What a registry or its token server says of an error.
+
+    Empty if it says nothing legible, or repeats one of the secrets.
 
     Source: OCI distribution specification v1.1, "Error Codes" (`errors[].message`); RFC 6749,
     section 5.2 (`error_description`); Docker Hub's token server says `details`.
@@ -28,7 +34,8 @@ def words_of(body: bytes) -> str:
     errors = document.get("errors")
     listed = errors if isinstance(errors, list) else []
     words = "; ".join(filter(None, (_first(error, "message", "code") for error in listed)))
-    return legible(words or _first(document, "details", "message", "error_description", "error"))
+    words = words or _first(document, "details", "message", "error_description", "error")
+    return "" if any(secret and secret in words for secret in secrets) else legible(words)
 
 
 def _first(table: object, *keys: str) -> str:

@@ -17,7 +17,8 @@ def _python(suite: str, version: str, bed: Shelf, into: Path) -> None:
         Suite(bed.root, suite),
         into,
         scratch,
-        *("bash", "coreutils", "ca-certificates", f"python{version}-venv", "openssh-client"),
+        *("bash", "dash", "coreutils", "ca-certificates", f"python{version}-venv"),
+        *("openssh-client", "tar", "zstd"),
     )
     shutil.rmtree(scratch)
     said = run(["chroot", into, f"/usr/bin/python{version}", "--version"])

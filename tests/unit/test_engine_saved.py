@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+import tarfile
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airgapbuild.engine.daemon import Daemon
+from airgapbuild.engine.saved import DaemonSource
+from airgapbuild.errors import DaemonError, IntegrityError
+from airgapbuild.oci.digest import digest_of
+from airgapbuild.oci.reference import parse_source
+from tests.support.socket_daemon import Socket, answer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VERSION = {"ApiVersion": "1.47", "Version": "27.3.1", "Os": "linux", "Arch": "amd64"}
+REFERENCE = parse_source("docker-daemon:own:1")
+MANIFEST = b'{"schemaVersion":2,"config":{},"layers":[]}'
+DIGEST = digest_of(MANIFEST)
+INDEX = json.dumps(
+    {"manifests": [{"mediaType": "x", "digest": DIGEST, "size": len(MANIFEST)}]}
+).encode()
+BLOB = f"blobs/{DIGEST.replace(':', '/')}"
+
+
+def member(name: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type, info.size, info.linkname = kind, len(content), "../../../elsewhere"
+    return info.tobuf() + content + bytes(-len(content) % 512)
+
+
+def saved(*members: bytes) -> bytes:
+    return answer_raw(b"".join(members) + bytes(1024))
+
+
+def answer_raw(body: bytes, cut: int | None = None) -> bytes:
+    return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:cut]
+
+
+def asked(folder: Path, archive: bytes) -> tuple[bytes | None, Exception | None]:
+    """What a daemon that saves this archive gives; nothing is left of it afterwards."""
+    image = {"Id": DIGEST, "RepoTags": [], "RepoDigests": []}
+    answers = (answer(VERSION), answer({}), answer(image), archive)
+    got: tuple[bytes | None, Exception | None]
+    with closing(Socket(folder / "s", *answers)) as fake:
+        source = DaemonSource(lambda: Daemon.connect(fake.endpoint), folder / "cache")
+        with closing(source):
+            try:
+                got = source.manifest(REFERENCE).raw, None
+            except (DaemonError, IntegrityError) as error:
+                got = None, error
+    assert list((folder / "cache").iterdir()) == []
+    return got
+
+
+def test_what_is_no_part_of_a_layout_is_passed_over(tmp_path: Path) -> None:
+    archive = saved(
+        member("blobs/", kind=tarfile.DIRTYPE),
+        member("../escaped", b"x"),
+        member("blobs/sha256/../../../escaped", b"x"),
+        member(BLOB.replace("blobs", "blobs/."), b"x"),
+        member(f"blobs/sha256/{'0' * 64}", kind=tarfile.SYMTYPE),
+        member(BLOB, MANIFEST),
+        member("index.json", INDEX),
+    )
+    assert asked(tmp_path, archive) == (MANIFEST, None)
+    assert not list(tmp_path.rglob("escaped"))
+
+
+@pytest.mark.parametrize(
+    ("archive", "kind", "words"),
+    [
+        (saved(member(BLOB, b"other"), member("index.json", INDEX)), IntegrityError, DIGEST),
+        (saved(member("manifest.json", b"[]")), DaemonError, "saves it without a manifest"),
+        (answer_raw(b"no tar at all" * 100), DaemonError, "is no tar"),
+        (answer_raw(member(BLOB, MANIFEST) + bytes(1024), 700), DaemonError, "unix://"),
+        (answer({"message": "no space left"}, "500 No"), DaemonError, "no space left"),
+    ],
+    ids=["another blob", "docker-archive", "no tar", "cut", "refused"],
+)
+def test_what_cannot_be_pinned_is_told_and_leaves_nothing(
+    tmp_path: Path, archive: bytes, kind: type[Exception], words: str
+) -> None:
+    got, error = asked(tmp_path, archive)
+    assert got is None
+    assert isinstance(error, kind)
+    assert words in str(error)
+
+
+def test_a_daemon_has_nothing_beside_its_images(tmp_path: Path) -> None:
+    def connect() -> Daemon:
+        raise AssertionError("nobody is asked")
+
+    source = DaemonSource(connect, tmp_path)
+    assert source.referrers(REFERENCE, DIGEST) == ()
+    assert source.find(REFERENCE.with_tag("sha256-x.sig")) is None
+
+
+def test_an_image_is_saved_once(tmp_path: Path) -> None:
+    image = {"Id": DIGEST, "RepoTags": [], "RepoDigests": []}
+    archive = saved(member(BLOB, MANIFEST), member("index.json", INDEX))
+    answers = (answer(VERSION), answer({}), answer(image), archive)
+    with (
+        closing(Socket(tmp_path / "s", *answers)) as fake,
+        closing(DaemonSource(lambda: Daemon.connect(fake.endpoint), tmp_path / "cache")) as source,
+    ):
+        top = source.manifest(REFERENCE)
+        assert source.manifest(REFERENCE.with_digest(DIGEST)) == top
+        assert b"".join(source.blob(REFERENCE, top.descriptor)) == MANIFEST
+        with pytest.raises(DaemonError, match="own:1 is another image now: sha256:"):
+            source.manifest(REFERENCE.with_digest(digest_of(b"before")))
