@@ -36,3 +36,12 @@ def test_a_real_tarball_with_one_wrong_bit_is_found(copy: Path, closed: Namespac
     done = airgapbuild("verify", "--json", copy, prefix=(*closed.prefix, *NO_DOCKER))
     assert done.returncode == 6
     assert document(done)["fetch"] == [path.name]
+
+
+def test_a_real_bundle_is_inspected_whole_and_in_parts(bundle: Path, closed: Namespace) -> None:
+    tarball = next(bundle.glob("buildkit_*_linux-amd64.oci.tar.zst"))
+    for path in (bundle, tarball, bundle / "airgapbuild.lock"):
+        done = airgapbuild("inspect", "--json", path, prefix=(*closed.prefix, *NO_DOCKER))
+        assert done.returncode == 0, done.stderr
+        names = [name for image in document(done)["images"] for name in image["names"]]
+        assert "docker.io/moby/buildkit:v0.34.2" in names

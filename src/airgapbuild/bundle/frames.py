@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FRAME: Final = 4 << 20
 """Content bytes in a full frame."""
 _BLOCK: Final = 128 << 10
-_MAGIC: Final = (0xFD2FB528).to_bytes(4, "little")
+MAGIC: Final = (0xFD2FB528).to_bytes(4, "little")
 _DESCRIPTOR: Final = bytes([0b1010_0000])  # four bytes of content size; single segment
 _FRAME_HEADER: Final = 9
 _BLOCK_HEADER: Final = 3
@@ -70,7 +70,7 @@ class Frame:
     @property
     def header(self) -> bytes:
         """Its first bytes. Whoever writes them last can tell a whole frame from a begun one."""
-        return _MAGIC + _DESCRIPTOR + (self.stop - self.start).to_bytes(4, "little")
+        return MAGIC + _DESCRIPTOR + (self.stop - self.start).to_bytes(4, "little")
 
     def pieces(self, position: int, chunk: memoryview) -> tuple[int, list[bytes | memoryview]]:
         """Where to write a chunk of the run that begins at byte `position` of it, and what.

@@ -23,7 +23,7 @@ from airgapbuild.bundle.index import (
     BundleIndex,
     tarball_name,
 )
-from airgapbuild.bundle.survey import compare, survey
+from airgapbuild.bundle.survey import Survey, compare, survey
 from airgapbuild.bundle.walk import walk
 from airgapbuild.errors import BundleError, IntegrityError
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
@@ -167,9 +167,24 @@ def open_bundle(folder: Path, *, besides: Collection[str] = ()) -> Bundle:
         LockError: the lock is of a newer version.
     """
     found = survey(folder, besides=besides)
-    if found.problems or found.index is None or found.lock is None:
+    if found.problems:
         raise found.problems[0].error
-    return Bundle(folder, found.lock, found.index)
+    return _bundle(found)
+
+
+def peek(folder: Path) -> Bundle:
+    """The bundle in a folder whose index and lock are right, whatever else there is.
+
+    Raises:
+        BundleError, IntegrityError, LockError: one of the two is missing or not right.
+    """
+    return _bundle(survey(folder))
+
+
+def _bundle(found: Survey) -> Bundle:
+    if found.index is None or found.lock is None:
+        raise found.problems[0].error
+    return Bundle(found.folder, found.lock, found.index)
 
 
 @contextmanager

@@ -26,12 +26,12 @@ def walk(chunks: Iterator[bytes], members: Iterable[Member], what: str) -> dict[
             image's or comes twice.
         IntegrityError: a member's content is another.
     """
-    stream = _Stream(chunks)
+    stream = Stream(chunks)
     lacking = {member.name: member for member in members}
     blobs: dict[Digest, range] = {}
     seen: set[str] = set()
     while (block := stream.exactly(BLOCK, what)) != END[:BLOCK]:
-        announced = _announced(block, what)
+        announced = member_of(block, what)
         if announced.name in seen:
             raise BundleError(f"{what}: member '{announced.name}' comes twice", hint=FETCH_AGAIN)
         seen.add(announced.name)
@@ -56,7 +56,7 @@ def walk(chunks: Iterator[bytes], members: Iterable[Member], what: str) -> dict[
     return blobs
 
 
-class _Stream:
+class Stream:
     """Chunks, read by length."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
@@ -86,14 +86,19 @@ class _Stream:
         return data
 
 
-def _announced(block: bytes, what: str) -> Member:
+def member_of(block: bytes, what: str) -> Member:
+    """The member that a header announces.
+
+    Raises:
+        BundleError: see `parse_header`.
+    """
     try:
         return parse_header(block)
     except BundleError as error:
         raise BundleError(f"{what}: {error.message}", hint=FETCH_AGAIN) from error
 
 
-def _read(stream: _Stream, member: Member, digest: Digest | None, what: str) -> None:
+def _read(stream: Stream, member: Member, digest: Digest | None, what: str) -> None:
     """Reads a member's content: a blob is what its digest says, the three others what we write."""
     what = f"{what}: {member.name}"
     if digest:

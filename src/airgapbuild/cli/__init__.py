@@ -14,6 +14,7 @@ import typer
 
 from airgapbuild.cli.export import export_command
 from airgapbuild.cli.init import init_command
+from airgapbuild.cli.inspect import inspect_command
 from airgapbuild.cli.load import load_command
 from airgapbuild.cli.lock import lock_command
 from airgapbuild.cli.outdated import outdated_command
@@ -37,6 +38,7 @@ app.command("outdated")(outdated_command)
 app.command("export")(export_command)
 app.command("load")(load_command)
 app.command("verify")(verify_command)
+app.command("inspect")(inspect_command)
 
 
 class Terminated(KeyboardInterrupt):
