@@ -45,3 +45,10 @@ def test_a_real_bundle_is_inspected_whole_and_in_parts(bundle: Path, closed: Nam
         assert done.returncode == 0, done.stderr
         names = [name for image in document(done)["images"] for name in image["names"]]
         assert "docker.io/moby/buildkit:v0.34.2" in names
+
+
+def test_a_real_bundle_does_not_differ_from_its_lock(bundle: Path, closed: Namespace) -> None:
+    argv = ("diff", "--json", bundle, bundle / "airgapbuild.lock")
+    done = airgapbuild(*argv, prefix=(*closed.prefix, *NO_DOCKER))
+    assert done.returncode == 0, done.stderr
+    assert document(done)["changed"] is False

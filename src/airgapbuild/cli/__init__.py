@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from airgapbuild.cli.diff import diff_command
 from airgapbuild.cli.export import export_command
 from airgapbuild.cli.init import init_command
 from airgapbuild.cli.inspect import inspect_command
@@ -39,6 +40,7 @@ app.command("export")(export_command)
 app.command("load")(load_command)
 app.command("verify")(verify_command)
 app.command("inspect")(inspect_command)
+app.command("diff")(diff_command)
 
 
 class Terminated(KeyboardInterrupt):
