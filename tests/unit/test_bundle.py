@@ -3,15 +3,24 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 import shutil
 import tarfile
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
+import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from airgapbuild.bundle.index import parse_bundle_index, parse_sums
 from airgapbuild.bundle.reader import Bundle, open_bundle
 from airgapbuild.errors import AirgapbuildError, BundleError, IntegrityError
+from airgapbuild.lockfile import parse_lock
+from airgapbuild.oci.archive import Member
 from airgapbuild.oci.source import read_blob
 from tests.support.forgery import (
     TARBALL,
@@ -196,3 +205,88 @@ def test_a_sums_file_with_another_line_is_refused(folder: Path, line: str) -> No
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="there is no such folder"):
         open_bundle(tmp_path / "nothing")
+
+
+ODD_HEADERS = {
+    "pax": tarfile.XHDTYPE,
+    "global pax": tarfile.XGLTYPE,
+    "sparse": tarfile.GNUTYPE_SPARSE,
+    "fifo": tarfile.FIFOTYPE,
+}
+
+
+@pytest.mark.parametrize("case", ODD_HEADERS)
+def test_a_header_that_has_no_place_is_refused(folder: Path, case: str) -> None:
+    def edit(tar: tarfile.TarFile, whole: dict[str, bytes]) -> None:
+        for member, data in whole.items():
+            add(tar, member, data)
+        add(tar, "oci-layout", b"", ODD_HEADERS[case])
+
+    forge_blobs(folder, edit)
+    with pytest.raises(BundleError, match="not a regular file"):
+        prove(folder)
+
+
+def bomb(folder: Path, first: bytes, rest: bytes) -> None:
+    """The tarball begins with these bytes and goes on with frames that decode to terabytes."""
+    raw = (folder / TARBALL).read_bytes()
+    index = json.loads((folder / "bundle.json").read_bytes())
+    [file] = [file for file in index["files"] if file["name"] == TARBALL]
+    behind = stored(first) + rest
+    for blob in file["blobs"]:
+        blob["offset"] += len(behind)
+    (folder / TARBALL).write_bytes(behind + raw)
+    (folder / "bundle.json").write_text(json.dumps(index))
+    vouch(folder, TARBALL)
+
+
+@pytest.mark.parametrize("announced", ["index.json", "blobs/sha256/" + "0" * 64])
+def test_frames_that_decode_to_terabytes_are_left_at_once(folder: Path, announced: str) -> None:
+    frame = zstandard.ZstdCompressor(level=19).compress(bytes(64 << 20))
+    bomb(folder, Member(announced, 1 << 40).header, frame * 2000)
+    with pytest.raises((BundleError, IntegrityError), match=r"expected \d+|not the image's"):
+        prove(folder)
+
+
+def test_a_frame_that_wants_gigabytes_of_memory_is_refused(folder: Path) -> None:
+    parameters = zstandard.ZstdCompressionParameters(window_log=30)
+    frames = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    bomb(folder, b"", frames.compress(bytes(1000)) + frames.flush())
+    with pytest.raises(BundleError, match="not zstd"):
+        prove(folder)
+
+
+def test_a_document_deeper_than_the_stack_is_refused(folder: Path) -> None:
+    (folder / "bundle.json").write_text("[" * 200_000)
+    sums = (folder / "SHA256SUMS").read_text()
+    found = hashlib.sha256((folder / "bundle.json").read_bytes()).hexdigest()
+    (folder / "SHA256SUMS").write_text(re.sub(r"\w+(?=  bundle\.json)", found, sums))
+    with pytest.raises(BundleError, match="not JSON"):
+        prove(folder)
+
+
+def test_a_small_file_that_is_large_is_not_read(folder: Path) -> None:
+    with (folder / "bundle.json").open("r+b") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(BundleError, match="more than 16777216 bytes"):
+        prove(folder)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_document_or_an_error(raw: bytes) -> None:
+    for parse in (parse_bundle_index, parse_sums, parse_lock):
+        with suppress(AirgapbuildError):
+            parse(raw, "x")
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(at=st.integers(0, 1 << 14), other=st.binary(min_size=1, max_size=30))
+def test_a_forged_tarball_is_right_or_an_error(made: Path, at: int, other: bytes) -> None:
+    with TemporaryDirectory() as scratch:
+        folder = Path(shutil.copytree(made, Path(scratch, "b")))
+        raw = (folder / TARBALL).read_bytes()
+        (folder / TARBALL).write_bytes(raw[:at] + other + raw[at + len(other) :])
+        vouch(folder, TARBALL)
+        with suppress(AirgapbuildError):
+            prove(folder)
