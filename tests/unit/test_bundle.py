@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from airgapbuild.bundle.index import parse_bundle_index, parse_sums
 from airgapbuild.bundle.reader import Bundle, open_bundle
-from airgapbuild.errors import AirgapbuildError, BundleError, IntegrityError
+from airgapbuild.errors import AirgapbuildError, BundleError, IntegrityError, LockError
 from airgapbuild.lockfile import parse_lock
 from airgapbuild.oci.archive import Member
 from airgapbuild.oci.source import read_blob
@@ -263,6 +263,11 @@ def test_a_document_deeper_than_the_stack_is_refused(folder: Path) -> None:
     (folder / "SHA256SUMS").write_text(re.sub(r"\w+(?=  bundle\.json)", found, sums))
     with pytest.raises(BundleError, match="not JSON"):
         prove(folder)
+
+
+def test_a_lock_deeper_than_the_stack_is_refused() -> None:
+    with pytest.raises(LockError, match="nested too deeply"):
+        parse_lock(b"x = " + b"[" * 100_000, "airgapbuild.lock")
 
 
 def test_a_small_file_that_is_large_is_not_read(folder: Path) -> None:
