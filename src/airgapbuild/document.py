@@ -97,6 +97,8 @@ def parse_document(raw: bytes, name: str) -> Document:
         raise ValueError(f"{name}:{line}: not UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise ValueError(_syntax(name, text, str(error))) from error
+    except RecursionError as error:
+        raise ValueError(f"{name}: not TOML that anybody wrote: nested too deeply") from error
     return Document(name, values, dict(_key_lines(text)))
 
 

@@ -14,10 +14,10 @@
     ├── DaemonError      8   the Docker daemon
     └── BuilderError     9   buildx or the builder
 
-An error has one line that says what and where, and mostly a hint: what to do. Documents report
-all their problems at once. Exit code 0 is success and 1 a bug of ours; 10 is kept for signatures.
-Foreign exceptions are translated where their library is at home (`registry.transport`,
-`engine.connection`), nowhere else.
+An error has one line that says what and where, and mostly a hint: what to do. Documents and
+bundles report all their problems at once, one a line. Exit code 0 is success and 1 a bug of ours;
+10 is kept for signatures. Foreign exceptions are translated where their library is at home
+(`registry.transport`, `engine.connection`), nowhere else.
 """
 
 from __future__ import annotations
@@ -31,28 +31,12 @@ class AirgapbuildError(Exception):
     exit_code: ClassVar[int]
     kind: ClassVar[str]
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-
-    @property
-    def lines(self) -> tuple[str, ...]:
+    def __init__(self, *lines: str, hint: str | None = None) -> None:
+        self.message = "\n".join(lines)
+        super().__init__(self.message)
+        self.lines = lines
         """What is wrong, one line for each problem."""
-        return (self.message,)
-
-
-class DocumentError(AirgapbuildError):
-    """A document with one problem or more, each with its place."""
-
-    def __init__(self, *problems: str, hint: str | None = None) -> None:
-        super().__init__("\n".join(problems), hint=hint)
-        self.problems = problems
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """One line for each problem, `file:line: key: what`."""
-        return self.problems
+        self.hint = hint
 
 
 class UsageError(AirgapbuildError):
@@ -62,14 +46,14 @@ class UsageError(AirgapbuildError):
     kind = "usage"
 
 
-class ManifestError(DocumentError):
+class ManifestError(AirgapbuildError):
     """airgapbuild.toml is missing, is not TOML or asks for what cannot be."""
 
     exit_code = 3
     kind = "manifest"
 
 
-class LockError(DocumentError):
+class LockError(AirgapbuildError):
     """airgapbuild.lock is missing, stale, edited, unreadable or newer than this program."""
 
     exit_code = 4

@@ -1,51 +1,45 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import random
 import re
 import shutil
 import tarfile
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
+import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from airgapbuild.bundle.frames import frames_of, stored_length
+from airgapbuild.bundle.index import parse_bundle_index, parse_sums
 from airgapbuild.bundle.reader import Bundle, open_bundle
-from airgapbuild.bundle.writer import Tarball
-from airgapbuild.errors import AirgapbuildError, BundleError, IntegrityError
-from airgapbuild.export import export
-from airgapbuild.manifest import parse_manifest
+from airgapbuild.errors import AirgapbuildError, BundleError, IntegrityError, LockError
+from airgapbuild.lockfile import parse_lock
 from airgapbuild.oci.archive import Member
-from airgapbuild.oci.platform import parse_platform
 from airgapbuild.oci.source import read_blob
-from airgapbuild.resolve import resolve
-from tests.support.memory import MemorySource
+from tests.support.forgery import (
+    TARBALL,
+    add,
+    forge_blobs,
+    make_bundle,
+    members,
+    rebuild,
+    stored,
+    vouch,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TEXT = """
-version = 1
-name = "b"
-platforms = ["linux/amd64"]
-[images.tool]
-ref = "tool:1"
-role = "tool"
-"""
-TARBALL = "tool_1_linux-amd64.oci.tar.zst"
-
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    source = MemorySource()
-    source.publish("tool:1", "linux/amd64", layers=(random.Random(1).randbytes(300_000), b"top"))
-    lock = resolve(parse_manifest(TEXT.encode(), "m", folder=Path()), source)
-    folder = tmp_path_factory.mktemp("made") / "b"
-    export(lock, source, folder)
-    return folder
+    return make_bundle(tmp_path_factory.mktemp("made") / "b")
 
 
 @pytest.fixture
@@ -60,66 +54,6 @@ def prove(folder: Path) -> Bundle:
     [image] = bundle.lock.image
     bundle.check_image(image, image.platform[0])
     return bundle
-
-
-def vouch(folder: Path, name: str) -> None:
-    """Makes the index and the sums agree with a file that was changed: a forger's work."""
-    index = json.loads((folder / "bundle.json").read_bytes())
-    raw = (folder / name).read_bytes()
-    for file in index["files"]:
-        if file["name"] == name:
-            file.update(size=len(raw), sha256=hashlib.sha256(raw).hexdigest())
-    (folder / "bundle.json").write_text(json.dumps(index))
-    sums = (folder / "SHA256SUMS").read_text()
-    for changed in (name, "bundle.json"):
-        found = hashlib.sha256((folder / changed).read_bytes()).hexdigest()
-        sums = re.sub(
-            rf"^\w+  {re.escape(changed)}$", f"{found}  {changed}", sums, flags=re.MULTILINE
-        )
-    (folder / "SHA256SUMS").write_text(sums)
-
-
-def stored(content: bytes) -> bytes:
-    raw = b"".join(
-        piece
-        for frame in frames_of(len(content))
-        for piece in (
-            frame.header,
-            *frame.pieces(frame.start, memoryview(content)[frame.start : frame.stop])[1],
-        )
-    )
-    assert len(raw) == stored_length(len(content))
-    return raw
-
-
-def members(folder: Path) -> dict[str, bytes]:
-    import zstandard  # noqa: PLC0415
-
-    raw = (folder / TARBALL).read_bytes()
-    reader = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(raw), read_across_frames=True)
-    with tarfile.open(fileobj=io.BytesIO(reader.read())) as tar:
-        return {m.name: tar.extractfile(m).read() for m in tar}  # type: ignore[union-attr]
-
-
-def forge(folder: Path, edit: Callable[[tarfile.TarFile, dict[str, bytes]], None]) -> None:
-    """Replaces the tarball by one whose members `edit` writes, with sums that agree."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        edit(tar, members(folder))
-    # Two zero blocks end it; Python pads further, which is not our form.
-    raw = buffer.getvalue()
-    end = len(raw.rstrip(b"\0"))
-    (folder / TARBALL).write_bytes(stored(raw[: -(-end // 512) * 512] + bytes(1024)))
-    vouch(folder, TARBALL)
-
-
-def add(tar: tarfile.TarFile, name: str, content: bytes, kind: bytes = tarfile.REGTYPE) -> None:
-    info = tarfile.TarInfo(name)
-    info.type = kind
-    info.size = len(content)
-    if kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
-        info.linkname, info.size = content.decode(), 0
-    tar.addfile(info, io.BytesIO(content))
 
 
 def test_a_bundle_proves_itself_and_gives_back_every_blob(made: Path) -> None:
@@ -197,7 +131,7 @@ BAD_MEMBERS = {
     "absolute": ("/etc/cron.d/evil", b"x", tarfile.REGTYPE, "has no place in an image archive"),
     "other name": ("repositories", b"x", tarfile.REGTYPE, "has no place in an image archive"),
     "long name": ("blobs/sha256/" + "0" * 300, b"x", tarfile.REGTYPE, "not a regular file"),
-    "wrong blob": ("blobs/sha256/" + "0" * 64, b"x", tarfile.REGTYPE, "expected sha256:0000"),
+    "wrong blob": ("blobs/sha256/" + "0" * 64, b"x", tarfile.REGTYPE, "0' is not the image's"),
     "twice": ("oci-layout", b"{}", tarfile.REGTYPE, "comes twice"),
 }
 
@@ -216,50 +150,19 @@ def test_a_member_that_has_no_place_is_refused(folder: Path, case: str) -> None:
         prove(folder)
 
 
-def rebuild(folder: Path, whole: dict[str, bytes]) -> None:
-    """Replaces the tarball by one of these members, with an index and sums that agree."""
-    written = [Member(name, len(data), data) for name, data in whole.items()]
-    made = Tarball(folder, TARBALL, written, "tool", parse_platform("linux/amd64")).commit()
-    index = json.loads((folder / "bundle.json").read_bytes())
-    document = made.model_dump(mode="json")
-    index["files"] = [document if f["name"] == TARBALL else f for f in index["files"]]
-    (folder / "bundle.json").write_text(json.dumps(index))
-    vouch(folder, TARBALL)
-
-
 def test_a_missing_blob_is_named(folder: Path) -> None:
     whole = members(folder)
     last, _ = whole.popitem()
     rebuild(folder, whole)
-    with pytest.raises(BundleError, match=rf"missing sha256:{last[-64:]}; foreign none"):
+    with pytest.raises(BundleError, match=rf"lacks blobs/sha256/{last[-64:]}$"):
         prove(folder)
 
 
 def test_a_foreign_blob_is_named(folder: Path) -> None:
     digest = hashlib.sha256(b"x").hexdigest()
     rebuild(folder, {**members(folder), f"blobs/sha256/{digest}": b"x"})
-    with pytest.raises(BundleError, match=rf"missing none; foreign sha256:{digest}"):
+    with pytest.raises(BundleError, match=rf"'blobs/sha256/{digest}' is not the image's"):
         prove(folder)
-
-
-def forge_blobs(folder: Path, edit: Callable[[tarfile.TarFile, dict[str, bytes]], None]) -> None:
-    """Forges the tarball, and keeps the whole one's bytes behind the index's offsets.
-
-    The documents are read at their offsets before the walk, so they must still be there.
-    """
-    whole = members(folder)
-    forge(folder, edit)
-    raw = (folder / TARBALL).read_bytes()
-    index = json.loads((folder / "bundle.json").read_bytes())
-    [file] = [file for file in index["files"] if file["name"] == TARBALL]
-    for blob in file["blobs"]:
-        frames = stored(whole["blobs/sha256/" + blob["digest"].removeprefix("sha256:")])
-        blob.update(offset=len(raw), length=len(frames))
-        raw += frames
-    # The blobs lie behind the tar: it is walked to its end first, where all cases are found.
-    (folder / TARBALL).write_bytes(raw)
-    (folder / "bundle.json").write_text(json.dumps(index))
-    vouch(folder, TARBALL)
 
 
 def test_bytes_after_the_end_are_refused(folder: Path) -> None:
@@ -302,3 +205,93 @@ def test_a_sums_file_with_another_line_is_refused(folder: Path, line: str) -> No
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="there is no such folder"):
         open_bundle(tmp_path / "nothing")
+
+
+ODD_HEADERS = {
+    "pax": tarfile.XHDTYPE,
+    "global pax": tarfile.XGLTYPE,
+    "sparse": tarfile.GNUTYPE_SPARSE,
+    "fifo": tarfile.FIFOTYPE,
+}
+
+
+@pytest.mark.parametrize("case", ODD_HEADERS)
+def test_a_header_that_has_no_place_is_refused(folder: Path, case: str) -> None:
+    def edit(tar: tarfile.TarFile, whole: dict[str, bytes]) -> None:
+        for member, data in whole.items():
+            add(tar, member, data)
+        add(tar, "oci-layout", b"", ODD_HEADERS[case])
+
+    forge_blobs(folder, edit)
+    with pytest.raises(BundleError, match="not a regular file"):
+        prove(folder)
+
+
+def bomb(folder: Path, first: bytes, rest: bytes) -> None:
+    """The tarball begins with these bytes and goes on with frames that decode to terabytes."""
+    raw = (folder / TARBALL).read_bytes()
+    index = json.loads((folder / "bundle.json").read_bytes())
+    [file] = [file for file in index["files"] if file["name"] == TARBALL]
+    behind = stored(first) + rest
+    for blob in file["blobs"]:
+        blob["offset"] += len(behind)
+    (folder / TARBALL).write_bytes(behind + raw)
+    (folder / "bundle.json").write_text(json.dumps(index))
+    vouch(folder, TARBALL)
+
+
+@pytest.mark.parametrize("announced", ["index.json", "blobs/sha256/" + "0" * 64])
+def test_frames_that_decode_to_terabytes_are_left_at_once(folder: Path, announced: str) -> None:
+    frame = zstandard.ZstdCompressor(level=19).compress(bytes(64 << 20))
+    bomb(folder, Member(announced, 1 << 40).header, frame * 2000)
+    with pytest.raises((BundleError, IntegrityError), match=r"expected \d+|not the image's"):
+        prove(folder)
+
+
+def test_a_frame_that_wants_gigabytes_of_memory_is_refused(folder: Path) -> None:
+    parameters = zstandard.ZstdCompressionParameters(window_log=30)
+    frames = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    bomb(folder, b"", frames.compress(bytes(1000)) + frames.flush())
+    with pytest.raises(BundleError, match="not zstd"):
+        prove(folder)
+
+
+def test_a_document_deeper_than_the_stack_is_refused(folder: Path) -> None:
+    (folder / "bundle.json").write_text("[" * 200_000)
+    sums = (folder / "SHA256SUMS").read_text()
+    found = hashlib.sha256((folder / "bundle.json").read_bytes()).hexdigest()
+    (folder / "SHA256SUMS").write_text(re.sub(r"\w+(?=  bundle\.json)", found, sums))
+    with pytest.raises(BundleError, match="not JSON"):
+        prove(folder)
+
+
+def test_a_lock_deeper_than_the_stack_is_refused() -> None:
+    with pytest.raises(LockError, match="nested too deeply"):
+        parse_lock(b"x = " + b"[" * 100_000, "airgapbuild.lock")
+
+
+def test_a_small_file_that_is_large_is_not_read(folder: Path) -> None:
+    with (folder / "bundle.json").open("r+b") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(BundleError, match="more than 16777216 bytes"):
+        prove(folder)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_document_or_an_error(raw: bytes) -> None:
+    for parse in (parse_bundle_index, parse_sums, parse_lock):
+        with suppress(AirgapbuildError):
+            parse(raw, "x")
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(at=st.integers(0, 1 << 14), other=st.binary(min_size=1, max_size=30))
+def test_a_forged_tarball_is_right_or_an_error(made: Path, at: int, other: bytes) -> None:
+    with TemporaryDirectory() as scratch:
+        folder = Path(shutil.copytree(made, Path(scratch, "b")))
+        raw = (folder / TARBALL).read_bytes()
+        (folder / TARBALL).write_bytes(raw[:at] + other + raw[at + len(other) :])
+        vouch(folder, TARBALL)
+        with suppress(AirgapbuildError):
+            prove(folder)

@@ -17,7 +17,7 @@ Source: RFC 8878, 3.1.1 (frames) and 3.1.1.2 (blocks).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import zstandard
 
@@ -29,12 +29,19 @@ if TYPE_CHECKING:
 FRAME: Final = 4 << 20
 """Content bytes in a full frame."""
 _BLOCK: Final = 128 << 10
-_MAGIC: Final = (0xFD2FB528).to_bytes(4, "little")
+MAGIC: Final = (0xFD2FB528).to_bytes(4, "little")
 _DESCRIPTOR: Final = bytes([0b1010_0000])  # four bytes of content size; single segment
 _FRAME_HEADER: Final = 9
 _BLOCK_HEADER: Final = 3
 _FULL_FRAME: Final = _FRAME_HEADER + FRAME + _BLOCK_HEADER * (FRAME // _BLOCK)
 _READ: Final = 1 << 20
+
+
+class Readable(Protocol):
+    """What frames are read from: an open file, or something that looks on while one is read."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end."""
 
 
 def stored_length(size: int) -> int:
@@ -63,7 +70,7 @@ class Frame:
     @property
     def header(self) -> bytes:
         """Its first bytes. Whoever writes them last can tell a whole frame from a begun one."""
-        return _MAGIC + _DESCRIPTOR + (self.stop - self.start).to_bytes(4, "little")
+        return MAGIC + _DESCRIPTOR + (self.stop - self.start).to_bytes(4, "little")
 
     def pieces(self, position: int, chunk: memoryview) -> tuple[int, list[bytes | memoryview]]:
         """Where to write a chunk of the run that begins at byte `position` of it, and what.
@@ -105,7 +112,7 @@ def frames_of(size: int) -> Iterator[Frame]:
     return (frame_at(size, start) for start in range(0, size, FRAME))
 
 
-def decoded(file: IO[bytes], length: int, what: str) -> Iterator[bytes]:
+def decoded(file: Readable, length: int, what: str) -> Iterator[bytes]:
     """The content of the frames in the next `length` bytes of a file, in chunks.
 
     Raises:
@@ -128,7 +135,7 @@ def decoded(file: IO[bytes], length: int, what: str) -> Iterator[bytes]:
 class _Slice:
     """The next `length` bytes of a file, as a file."""
 
-    def __init__(self, file: IO[bytes], length: int) -> None:
+    def __init__(self, file: Readable, length: int) -> None:
         self._file = file
         self._left = length
 

@@ -1,50 +1,46 @@
 """Reading a bundle, and proving it first.
 
-Nothing of a bundle is taken on trust. `open_bundle` checks the small files against SHA256SUMS and
-the folder against bundle.json; `check_files` the sums of the tarballs; `check_image` walks a
-tarball member by member and compares every blob with what the lock leads to. Tarballs are never
-extracted: blobs are read at their place, and verified again while they are read.
+Nothing of a bundle is taken on trust. `open_bundle` wants a folder in which `survey` finds nothing
+wrong; `check_files` checks the sums of the tarballs; `check_image` walks a tarball member by member
+and compares each with what the lock leads to. Tarballs are never extracted: blobs are read at their
+place, and verified again while they are read.
 """
 
 from __future__ import annotations
 
 import hashlib
-import stat
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
-from airgapbuild.bundle.frames import decoded
+from airgapbuild.bundle.frames import Readable, decoded
 from airgapbuild.bundle.index import (
-    FETCH_AGAIN,
     INDEX_FILE,
-    SUMS_FILE,
     BundledBlob,
     BundledFile,
     BundleIndex,
-    is_partial,
-    parse_bundle_index,
-    parse_sums,
-    sha256_of,
+    tarball_name,
 )
+from airgapbuild.bundle.survey import Survey, compare, survey
 from airgapbuild.bundle.walk import walk
 from airgapbuild.errors import BundleError, IntegrityError
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
-from airgapbuild.lockfile import Lock, LockedImage, LockedPlatform, parse_lock
+from airgapbuild.lockfile import Lock, LockedImage, LockedPlatform
+from airgapbuild.oci.archive import archive_members
 from airgapbuild.oci.content import MAX_DOCUMENT, Content, Descriptor, content, media_type_of
-from airgapbuild.oci.digest import Digest, digest_of, verified
+from airgapbuild.oci.digest import Digest, verified
 from airgapbuild.pins import read_pinned
 from airgapbuild.progress import SILENT, Progress, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from airgapbuild.oci.image import PlatformImage
     from airgapbuild.oci.reference import Reference
 
-_MAX_SMALL_FILE: Final = 16 << 20
 _READ: Final = 1 << 20
 _WORKERS: Final = 2
 
@@ -56,7 +52,6 @@ class Bundle:
     folder: Path
     lock: Lock
     index: BundleIndex
-    sums: Mapping[str, str]
 
     def has(self, image: LockedImage, locked: LockedPlatform) -> bool:
         """Whether the tarball of a platform is here; a receiver may take over only some."""
@@ -72,7 +67,7 @@ class Bundle:
         present = [file for file in self.index.files if (self.folder / file.name).is_file()]
         task = progress.task("verify", sum(file.size for file in present))
         with ThreadPoolExecutor(_WORKERS, "verify") as pool:
-            for _ in pool.map(lambda file: self._check_file(file, task), present):
+            for _ in pool.map(lambda file: self._check_sum(file, task), present):
                 pass
         task.done(f"{len(present)} files")
 
@@ -92,18 +87,28 @@ class Bundle:
             IntegrityError: a blob is not what its digest says.
         """
         file = self._tarball(image, locked)
-        documents = self.image(image, locked)
-        expected = {d.descriptor.digest: d.descriptor.size for d in documents.documents}
-        expected |= {blob.digest: blob.size for blob in documents.blobs}
-        with (self.folder / file.name).open("rb") as opened:
-            found = walk(decoded(opened, file.size, file.name), file.name)
-        if found != expected:
-            lacking = ", ".join(sorted(expected.keys() - found.keys())) or "none"
-            surplus = ", ".join(sorted(found.keys() - expected.keys())) or "none"
-            raise BundleError(
-                f"{file.name}: not the image's blobs: missing {lacking}; foreign {surplus}",
-                hint=FETCH_AGAIN,
-            )
+        with _opened(self.folder / file.name) as opened:
+            return self.check_tarball(file, opened)
+
+    def check_tarball(self, file: BundledFile, opened: Readable) -> PlatformImage:
+        """The same for a tarball that is open at its beginning; nothing is read from another one.
+
+        Raises:
+            BundleError, IntegrityError, LockError: see `check_image` and `image`.
+        """
+        image = self.lock.find(file.image) if file.image else None
+        locked = image.on(file.platform) if image and file.platform else None
+        if image is None or locked is None or file.name != tarball_name(image, locked.platform):
+            raise BundleError(f"{file.name}: is no tarball of {LOCK_FILE}")
+        alone = replace(self, index=self.index.model_copy(update={"files": (file,)}))
+        documents = alone.image(image, locked)
+        layers, diff_ids = len(documents.layers), len(documents.parsed_config.diff_ids)
+        if layers != diff_ids:
+            raise IntegrityError(f"{file.name}: {layers} layers, but {diff_ids} in the config")
+        places: dict[Digest, range] = {}
+        members = archive_members(documents, image.names)
+        if walk(_content(opened, file, places), members, file.name) != places:
+            raise BundleError(f"{file.name}: its blobs lie elsewhere than {INDEX_FILE} says")
         return documents
 
     def manifest(self, reference: Reference) -> Content:
@@ -122,10 +127,14 @@ class Bundle:
         del reference
         file, blob = self._find(descriptor.digest)
         what = f"{file.name}: {descriptor.digest}"
-        with (self.folder / file.name).open("rb") as opened:
+        with _opened(self.folder / file.name) as opened:
             opened.seek(blob.offset)
             chunks = decoded(opened, blob.length, file.name)
             yield from verified(chunks, descriptor.digest, descriptor.size, what)
+
+    def _check_sum(self, file: BundledFile, task: Task) -> None:
+        with proven(self.folder / file.name, file, task):
+            pass
 
     @cached_property
     def _blobs(self) -> dict[Digest, tuple[BundledFile, BundledBlob]]:
@@ -148,16 +157,6 @@ class Bundle:
             )
         return file
 
-    def _check_file(self, file: BundledFile, task: Task) -> None:
-        path = self.folder / file.name
-        hasher = hashlib.sha256()
-        with path.open("rb", buffering=0) as opened:
-            while chunk := opened.read(_READ):
-                hasher.update(chunk)
-                task.advance(len(chunk))
-        _compare(path, path.stat().st_size, file.size, "bytes")
-        _compare(path, hasher.hexdigest(), self.sums[file.name], "sha256")
-
 
 def open_bundle(folder: Path, *, besides: Collection[str] = ()) -> Bundle:
     """The bundle in a folder, its small files proven and no file too many, but for `besides`.
@@ -167,61 +166,82 @@ def open_bundle(folder: Path, *, besides: Collection[str] = ()) -> Bundle:
         IntegrityError: bundle.json or airgapbuild.lock is not what the sums say.
         LockError: the lock is of a newer version.
     """
-    if not folder.is_dir():
-        hint = "give the folder that `airgapbuild export` wrote"
-        raise BundleError(f"{folder}: there is no such folder", hint=hint)
-    sums = parse_sums(_read(folder / SUMS_FILE), str(folder / SUMS_FILE))
-    raw_index = _vouched(folder, INDEX_FILE, sums)
-    index = parse_bundle_index(raw_index, str(folder / INDEX_FILE))
-    raw_lock = _vouched(folder, LOCK_FILE, sums)
-    _compare(folder / LOCK_FILE, digest_of(raw_lock), index.lock, INDEX_FILE)
-    _check_names(folder, index, sums, besides)
-    return Bundle(folder, parse_lock(raw_lock, str(folder / LOCK_FILE)), index, sums)
+    found = survey(folder, besides=besides)
+    if found.problems:
+        raise found.problems[0].error
+    return _bundle(found)
 
 
-def _check_names(
-    folder: Path, index: BundleIndex, sums: Mapping[str, str], besides: Collection[str]
-) -> None:
-    listed = {file.name: file.sha256 for file in index.files}
-    if {**listed, INDEX_FILE: sums[INDEX_FILE]} != sums:
-        raise BundleError(f"{folder}: {SUMS_FILE} and {INDEX_FILE} do not agree")
-    for path in sorted(folder.iterdir()):
-        if path.name not in {*sums, SUMS_FILE, *besides}:
-            hint = "a bundle's folder holds nothing else: move it away"
-            if is_partial(path.name):
-                hint = "an export was cut off here: run it again until it ends well"
-            raise BundleError(f"{path}: does not belong to the bundle", hint=hint)
-        if not stat.S_ISREG(path.lstat().st_mode):
-            raise BundleError(f"{path}: not a plain file")
-    for file in index.files:
-        if file.image is None and not (folder / file.name).exists():
-            raise BundleError(f"{folder / file.name}: is missing", hint=FETCH_AGAIN)
+def peek(folder: Path) -> Bundle:
+    """The bundle in a folder whose index and lock are right, whatever else there is.
+
+    Raises:
+        BundleError, IntegrityError, LockError: one of the two is missing or not right.
+    """
+    return _bundle(survey(folder))
 
 
-def _vouched(folder: Path, name: str, sums: Mapping[str, str]) -> bytes:
-    """A small file, checked against its line in SHA256SUMS."""
-    if name not in sums:
-        raise BundleError(f"{folder / SUMS_FILE}: has no line for {name}", hint=FETCH_AGAIN)
-    raw = _read(folder / name)
-    _compare(folder / name, sha256_of(digest_of(raw)), sums[name], "sha256")
-    return raw
+def _bundle(found: Survey) -> Bundle:
+    if found.index is None or found.lock is None:
+        raise found.problems[0].error
+    return Bundle(found.folder, found.lock, found.index)
 
 
-def _read(path: Path) -> bytes:
+@contextmanager
+def proven(path: Path, file: BundledFile, task: Task) -> Iterator[Readable]:
+    """A file to read from its beginning; at the end of the block, the rest is read and all proven.
+
+    Raises:
+        IntegrityError: it has another size or sum.
+        BundleError: it cannot be read.
+    """
+    with _opened(path) as opened:
+        summed = _Summed(opened, task)
+        yield summed
+        while summed.read(_READ):
+            pass
+    compare(path, summed.size, file.size, "bytes")
+    compare(path, summed.hasher.hexdigest(), file.sha256, "sha256")
+
+
+class _Summed:
+    """A file whose size and sum are taken while it is read."""
+
+    def __init__(self, file: Readable, task: Task) -> None:
+        self._file = file
+        self._task = task
+        self.hasher = hashlib.sha256()
+        self.size = 0
+
+    def read(self, size: int, /) -> bytes:
+        data = self._file.read(size)
+        self.hasher.update(data)
+        self.size += len(data)
+        self._task.advance(len(data))
+        return data
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
     try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            raise BundleError(f"{path}: not a plain file")
-        with path.open("rb") as file:
-            raw = file.read(_MAX_SMALL_FILE + 1)
-    except FileNotFoundError:
-        raise BundleError(f"{path}: is missing", hint=FETCH_AGAIN) from None
+        with path.open("rb") as opened:
+            yield opened
     except OSError as error:
         raise BundleError(f"{path}: {error.strerror}") from error
-    if len(raw) > _MAX_SMALL_FILE:
-        raise BundleError(f"{path}: more than {_MAX_SMALL_FILE} bytes")
-    return raw
 
 
-def _compare(path: Path, found: object, wanted: object, what: str) -> None:
-    if found != wanted:
-        raise IntegrityError(f"{path}: {what}: {found}, expected {wanted}", hint=FETCH_AGAIN)
+def _content(opened: Readable, file: BundledFile, places: dict[Digest, range]) -> Iterator[bytes]:
+    """What a tarball's frames hold; `places` gets where in it the blobs lie by bundle.json."""
+    at = position = 0
+    for blob in sorted(file.blobs, key=lambda blob: blob.offset):
+        if blob.offset < at:
+            raise BundleError(f"{file.name}: {INDEX_FILE} has two blobs at one place")
+        for length, digest in ((blob.offset - at, None), (blob.length, blob.digest)):
+            start = position
+            for chunk in decoded(opened, length, file.name):
+                position += len(chunk)
+                yield chunk
+            if digest:
+                places[digest] = range(start, position)
+        at = blob.offset + blob.length
+    yield from decoded(opened, max(0, file.size - at), file.name)

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from airgapbuild.cli.diff import diff_command
 from airgapbuild.cli.export import export_command
 from airgapbuild.cli.init import init_command
+from airgapbuild.cli.inspect import inspect_command
 from airgapbuild.cli.load import load_command
 from airgapbuild.cli.lock import lock_command
 from airgapbuild.cli.outdated import outdated_command
+from airgapbuild.cli.verify import verify_command
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -35,6 +38,9 @@ app.command("lock")(lock_command)
 app.command("outdated")(outdated_command)
 app.command("export")(export_command)
 app.command("load")(load_command)
+app.command("verify")(verify_command)
+app.command("inspect")(inspect_command)
+app.command("diff")(diff_command)
 
 
 class Terminated(KeyboardInterrupt):

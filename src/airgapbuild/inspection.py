@@ -1,0 +1,201 @@
+"""Bundle, tarball or lock → what is in it.
+
+No more is verified than has to be to read safely: documents by the digests that lead to them,
+layers not at all. Whether all is whole and right, `verify` tells.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from airgapbuild.builder.settings import settings
+from airgapbuild.bundle.head import is_tarball, read_head
+from airgapbuild.bundle.reader import Bundle, peek
+from airgapbuild.errors import UsageError
+from airgapbuild.lockfile import LockedImage, LockedPlatform, read_lock
+from airgapbuild.oci.content import parse_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from airgapbuild.bundle.index import BundledFile
+    from airgapbuild.lockfile import Lock
+    from airgapbuild.oci.content import Descriptor
+    from airgapbuild.oci.digest import Digest
+    from airgapbuild.oci.image import PlatformImage
+
+_PREDICATE: Final = "in-toto.io/predicate-type"
+_UNNAMED: Final = "-"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """An attestation manifest, or a manifest that refers to the image."""
+
+    digest: Digest
+    types: tuple[str, ...]
+    """What it states, by its predicate types; of a referrer, its artifact type."""
+
+
+@dataclass(frozen=True)
+class InspectedPlatform:
+    """One platform of an image."""
+
+    platform: str
+    manifest: Digest
+    config: Digest
+    size: int
+    """Of all layers, in bytes."""
+    evidence: tuple[Evidence, ...]
+    tarball: str | None = None
+    """The file that it lies in; None in a lock."""
+    here: bool = True
+    """Whether that file is there."""
+    layers: tuple[Descriptor, ...] | None = None
+    """Lowest first; None where no document is at hand that names them."""
+    lacking: tuple[Descriptor, ...] = ()
+    """What the image consists of and the tarball has not: the receiver must hold it."""
+
+
+@dataclass(frozen=True)
+class InspectedImage:
+    """One image."""
+
+    name: str
+    role: str | None
+    """None in a tarball: only a lock says it."""
+    ref: str | None
+    names: tuple[str, ...]
+    """The names that it gets where it is loaded."""
+    media_type: str
+    digest: Digest
+    size: int
+    """Of the index or manifest, in bytes."""
+    platforms: tuple[InspectedPlatform, ...]
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What is in a bundle, a tarball or a lock."""
+
+    kind: str
+    """`bundle`, `tarball` or `lock`."""
+    path: Path
+    images: tuple[InspectedImage, ...]
+    lock: Lock | None = None
+    """The lock, for what it says of the builder; a tarball has none."""
+
+    @cached_property
+    def owners(self) -> dict[Digest, tuple[str, ...]]:
+        """The images and platforms that have a layer, by its digest."""
+        owners: defaultdict[Digest, dict[str, None]] = defaultdict(dict)
+        for image in self.images:
+            for platform in image.platforms:
+                for layer in platform.layers or ():
+                    owners[layer.digest][f"{image.name} {platform.platform}"] = None
+        return {digest: tuple(found) for digest, found in owners.items()}
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What the lock says of the builder and of buildkitd.toml, by dotted keys."""
+        return settings(self.lock) if self.lock else {}
+
+
+def inspect(path: Path) -> Inspected:
+    """What is in a bundle's folder, a tarball or a lock.
+
+    Raises:
+        UsageError: there is nothing of this name.
+        BundleError, IntegrityError, LockError: it cannot be read, or is none of the three.
+    """
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such file or folder")
+    if path.is_dir():
+        bundle = peek(path)
+        images = tuple(_locked(image, bundle) for image in bundle.lock.image)
+        return Inspected("bundle", path, images, bundle.lock)
+    if is_tarball(path):
+        return Inspected("tarball", path, (_headed(path),))
+    lock = read_lock(path)
+    return Inspected("lock", path, tuple(_locked(image, None) for image in lock.image), lock)
+
+
+def _locked(image: LockedImage, bundle: Bundle | None) -> InspectedImage:
+    return InspectedImage(
+        name=image.name,
+        role=image.role,
+        ref=image.ref.familiar,
+        names=tuple(str(name) for name in image.names),
+        media_type=image.media_type,
+        digest=image.digest,
+        size=image.size,
+        platforms=tuple(_platform(image, locked, bundle) for locked in image.platform),
+    )
+
+
+def _platform(
+    image: LockedImage, locked: LockedPlatform, bundle: Bundle | None
+) -> InspectedPlatform:
+    file = bundle.index.tarball(image.name, locked.platform) if bundle else None
+    here = bundle is not None and bundle.has(image, locked)
+    documents = bundle.image(image, locked) if bundle and here else None
+    referrers = (
+        Evidence(entry.digest, (entry.artifact_type,)) for entry in image.referrers_of(locked)
+    )
+    attested = (
+        _attestations(documents)
+        if documents
+        else (Evidence(digest, ()) for digest in locked.attestations)
+    )
+    return InspectedPlatform(
+        platform=str(locked.platform),
+        manifest=locked.manifest,
+        config=locked.config,
+        size=locked.layers_size,
+        evidence=(*attested, *referrers),
+        tarball=file.name if file else None,
+        here=here,
+        layers=documents.layers if documents else None,
+        lacking=_lacking(documents, file) if documents and file else (),
+    )
+
+
+def _headed(path: Path) -> InspectedImage:
+    names, documents = read_head(path)
+    top = documents.top.descriptor
+    platform = InspectedPlatform(
+        platform=str(documents.parsed_config.platform),
+        manifest=documents.manifest.descriptor.digest,
+        config=documents.config.descriptor.digest,
+        size=sum(layer.size for layer in documents.layers),
+        evidence=tuple(_attestations(documents)),
+        tarball=path.name,
+        layers=documents.layers,
+    )
+    return InspectedImage(
+        name=_UNNAMED,
+        role=None,
+        ref=None,
+        names=names,
+        media_type=top.media_type,
+        digest=top.digest,
+        size=top.size,
+        platforms=(platform,),
+    )
+
+
+def _attestations(documents: PlatformImage) -> Iterable[Evidence]:
+    for document in documents.attestations:
+        digest = document.descriptor.digest
+        statements = parse_manifest(document, f"attestation {digest}").layers
+        types = [(statement.annotations or {}).get(_PREDICATE) for statement in statements]
+        yield Evidence(digest, tuple(sorted({found for found in types if found})))
+
+
+def _lacking(documents: PlatformImage, file: BundledFile) -> tuple[Descriptor, ...]:
+    held = {blob.digest for blob in file.blobs}
+    return tuple(blob for blob in documents.blobs if blob.digest not in held)

@@ -1,0 +1,135 @@
+"""Bundles that were tampered with, up to what a forger could do who rewrites the sums as well."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import random
+import re
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import zstandard
+
+from airgapbuild.bundle.frames import frames_of, stored_length
+from airgapbuild.bundle.writer import Tarball
+from airgapbuild.export import export
+from airgapbuild.manifest import parse_manifest
+from airgapbuild.oci.archive import Member
+from airgapbuild.oci.platform import parse_platform
+from airgapbuild.resolve import resolve
+from tests.support.memory import MemorySource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TEXT = """
+version = 1
+name = "b"
+platforms = ["linux/amd64"]
+[images.tool]
+ref = "tool:1"
+role = "tool"
+"""
+TARBALL = "tool_1_linux-amd64.oci.tar.zst"
+
+
+def make_bundle(folder: Path) -> Path:
+    """A bundle of one image."""
+    source = MemorySource()
+    source.publish("tool:1", "linux/amd64", layers=(random.Random(1).randbytes(300_000), b"top"))
+    export(resolve(parse_manifest(TEXT.encode(), "m", folder=Path()), source), source, folder)
+    return folder
+
+
+def vouch(folder: Path, name: str) -> None:
+    """Makes the index and the sums agree with a file that was changed: a forger's work."""
+    index = json.loads((folder / "bundle.json").read_bytes())
+    raw = (folder / name).read_bytes()
+    for file in index["files"]:
+        if file["name"] == name:
+            file.update(size=len(raw), sha256=hashlib.sha256(raw).hexdigest())
+    if name == "airgapbuild.lock":
+        index["lock"] = "sha256:" + hashlib.sha256(raw).hexdigest()
+    (folder / "bundle.json").write_text(json.dumps(index))
+    sums = (folder / "SHA256SUMS").read_text()
+    for changed in (name, "bundle.json"):
+        found = hashlib.sha256((folder / changed).read_bytes()).hexdigest()
+        sums = re.sub(
+            rf"^\w+  {re.escape(changed)}$", f"{found}  {changed}", sums, flags=re.MULTILINE
+        )
+    (folder / "SHA256SUMS").write_text(sums)
+
+
+def stored(content: bytes) -> bytes:
+    raw = b"".join(
+        piece
+        for frame in frames_of(len(content))
+        for piece in (
+            frame.header,
+            *frame.pieces(frame.start, memoryview(content)[frame.start : frame.stop])[1],
+        )
+    )
+    assert len(raw) == stored_length(len(content))
+    return raw
+
+
+def members(folder: Path) -> dict[str, bytes]:
+    raw = (folder / TARBALL).read_bytes()
+    reader = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(raw), read_across_frames=True)
+    with tarfile.open(fileobj=io.BytesIO(reader.read())) as tar:
+        return {m.name: tar.extractfile(m).read() for m in tar}  # type: ignore[union-attr]
+
+
+def forge(folder: Path, edit: Callable[[tarfile.TarFile, dict[str, bytes]], None]) -> None:
+    """Replaces the tarball by one whose members `edit` writes, with sums that agree."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        edit(tar, members(folder))
+    # Two zero blocks end it; Python pads further, which is not our form.
+    raw = buffer.getvalue()
+    end = len(raw.rstrip(b"\0"))
+    (folder / TARBALL).write_bytes(stored(raw[: -(-end // 512) * 512] + bytes(1024)))
+    vouch(folder, TARBALL)
+
+
+def add(tar: tarfile.TarFile, name: str, content: bytes, kind: bytes = tarfile.REGTYPE) -> None:
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    info.size = len(content)
+    if kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+        info.linkname, info.size = content.decode(), 0
+    tar.addfile(info, io.BytesIO(content))
+
+
+def rebuild(folder: Path, whole: dict[str, bytes]) -> None:
+    """Replaces the tarball by one of these members, with an index and sums that agree."""
+    written = [Member(name, len(data), data) for name, data in whole.items()]
+    made = Tarball(folder, TARBALL, written, "tool", parse_platform("linux/amd64")).commit()
+    index = json.loads((folder / "bundle.json").read_bytes())
+    document = made.model_dump(mode="json")
+    index["files"] = [document if f["name"] == TARBALL else f for f in index["files"]]
+    (folder / "bundle.json").write_text(json.dumps(index))
+    vouch(folder, TARBALL)
+
+
+def forge_blobs(folder: Path, edit: Callable[[tarfile.TarFile, dict[str, bytes]], None]) -> None:
+    """Forges the tarball, and keeps the whole one's bytes behind the index's offsets.
+
+    The documents are read at their offsets before the walk, so they must still be there.
+    """
+    whole = members(folder)
+    forge(folder, edit)
+    raw = (folder / TARBALL).read_bytes()
+    index = json.loads((folder / "bundle.json").read_bytes())
+    [file] = [file for file in index["files"] if file["name"] == TARBALL]
+    for blob in file["blobs"]:
+        frames = stored(whole["blobs/sha256/" + blob["digest"].removeprefix("sha256:")])
+        blob.update(offset=len(raw), length=len(frames))
+        raw += frames
+    # The blobs lie behind the tar: it is walked to its end first, where all cases are found.
+    (folder / TARBALL).write_bytes(raw)
+    (folder / "bundle.json").write_text(json.dumps(index))
+    vouch(folder, TARBALL)
