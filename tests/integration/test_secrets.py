@@ -307,22 +307,6 @@ def test_every_place_is_read_and_no_secret_shows(site: Site) -> None:
         assert site.found(done) == []
 
 
-@pytest.mark.parametrize(
-    ("fault", "codes"),
-    [
-        *((fault, {"lock": 5, "export": 5}) for fault in ("401", "403", "500", "cut", "lost")),
-        ("wrong", {"lock": 0, "export": 6}),
-    ],
-)
-def test_no_secret_shows_when_it_goes_wrong(site: Site, fault: str, codes: dict[str, int]) -> None:
-    assert site.project.run("lock").returncode == 0
-    site.fail(fault)
-    for command in (("lock", "--upgrade"), ("export",)):
-        done = site.project.run(*command, "-v", "--json")
-        assert done.returncode == codes[command[0]], done.stderr
-        assert site.found(done) == []
-
-
 def test_the_search_finds_each_secret_where_it_is_meant_to_be(site: Site) -> None:
     """Or it would find none anywhere else."""
     sources, site.sources = site.sources, set()
