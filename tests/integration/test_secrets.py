@@ -93,7 +93,7 @@ class Keep:
         if self.fault.isdigit():
             return self._refusal(int(self.fault), asked)
         kind, _, name = path.partition("/")
-        if kind == "referrers" or name.startswith("sha256-"):
+        if kind in {"referrers", "tags"} or name.startswith("sha256-"):
             return document(404, {"errors": [{"code": "NOT_FOUND"}]})
         if kind == "blobs" or self.fault in {"cut", "lost"}:
             return self._elsewhere(name)
@@ -304,6 +304,22 @@ def test_every_place_is_read_and_no_secret_shows(site: Site) -> None:
     ):
         done = site.project.run(*command)
         assert done.returncode == 0, done.stderr
+        assert site.found(done) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "codes"),
+    [
+        *((fault, {"lock": 5, "export": 5}) for fault in ("401", "403", "500", "cut", "lost")),
+        ("wrong", {"lock": 0, "export": 6}),
+    ],
+)
+def test_no_secret_shows_when_it_goes_wrong(site: Site, fault: str, codes: dict[str, int]) -> None:
+    assert site.project.run("lock").returncode == 0
+    site.fail(fault)
+    for command in (("lock", "--upgrade"), ("export",)):
+        done = site.project.run(*command, "-v", "--json")
+        assert done.returncode == codes[command[0]], done.stderr
         assert site.found(done) == []
 
 
