@@ -9,7 +9,6 @@ it is not right, or the pieces cannot be had, it is fetched once more in one str
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import deque
 from contextlib import closing
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from airgapbuild.bundle.frames import FRAME, Frame, frames_of
 from airgapbuild.errors import RangeIgnored, RegistryError
+from airgapbuild.oci.digest import matches
 from airgapbuild.threads import pool
 
 if TYPE_CHECKING:
@@ -125,14 +125,11 @@ class _Transfer:
     def is_right(self) -> bool:
         """Whether its content, read back, is that of its digest."""
         places = self.wanted.places if self.resumed else self.wanted.places[:1]
-        return all(self._digest(*place) == self.wanted.blob.digest for place in places)
-
-    @staticmethod
-    def _digest(tarball: Tarball, section: Section) -> str:
-        hasher = hashlib.sha256()
-        for piece in tarball.read(section):
-            hasher.update(piece)
-        return f"sha256:{hasher.hexdigest()}"
+        blob = self.wanted.blob
+        return all(
+            matches(map(bytes, tarball.read(section)), blob.digest, blob.size)
+            for tarball, section in places
+        )
 
 
 class _Stream:
@@ -300,13 +297,11 @@ class _Transfers:
             stream.ended = True
             transfer.open -= 1
             last = not transfer.open and not self._stopped
-        if last and (transfer.resumed or transfer.pieces > 1):
-            if transfer.again or not transfer.is_right():
-                transfer.forget()
-                with self._turn:
-                    self._queue.extend(transfer.streams())
-            else:
-                self.news.set()
+        in_pieces = transfer.resumed or transfer.pieces > 1
+        if last and in_pieces and (transfer.again or not transfer.is_right()):
+            transfer.forget()
+            with self._turn:
+                self._queue.extend(transfer.streams())
         with self._turn:
             self._running.remove(stream)
             self._turn.notify_all()

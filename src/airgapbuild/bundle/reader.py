@@ -9,7 +9,6 @@ place, and verified again while they are read.
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -33,6 +32,7 @@ from airgapbuild.oci.content import MAX_DOCUMENT, Content, Descriptor, content, 
 from airgapbuild.oci.digest import Digest, verified
 from airgapbuild.pins import read_pinned
 from airgapbuild.progress import SILENT, Progress, Task
+from airgapbuild.threads import pool
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -66,8 +66,8 @@ class Bundle:
         """
         present = [file for file in self.index.files if (self.folder / file.name).is_file()]
         task = progress.task("verify", sum(file.size for file in present))
-        with ThreadPoolExecutor(_WORKERS, "verify") as pool:
-            for _ in pool.map(lambda file: self._check_sum(file, task), present):
+        with pool(_WORKERS, "verify") as threads:
+            for _ in threads.map(lambda file: self._check_sum(file, task), present):
                 pass
         task.done(f"{len(present)} files")
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from airgapbuild.registry import RegistrySource
     from airgapbuild.resolve import Change
 
+_WORKERS = 8
+
 
 def lock_command(
     names: Annotated[
@@ -117,9 +119,12 @@ def _warn_of_floating(
 ) -> None:
     """Says which of the images that were pinned anew have a tag that will move on."""
     from airgapbuild.floating import floats, versioned
+    from airgapbuild.threads import pool
 
-    for image in filter(floats, asked):
-        tag = versioned(image, source)
+    images = list(filter(floats, asked))
+    with pool(_WORKERS, "floating") as threads:
+        tags = list(threads.map(lambda image: versioned(image, source), images))
+    for image, tag in zip(images, tags, strict=True):
         is_now = f"; today it is {image.ref.with_tag(tag).familiar}" if tag else ""
         console.note(f"images.{image.name}: {image.ref.familiar} is a floating tag{is_now}")
 

@@ -54,6 +54,16 @@ def short(digest: Digest) -> str:
     return encoded(digest)[:12]
 
 
+def matches(chunks: Iterable[bytes], digest: Digest, size: int) -> bool:
+    """Whether these chunks are `size` bytes of this digest; they are read to know."""
+    try:
+        for _ in verified(chunks, digest, size, "content"):
+            pass
+    except IntegrityError:
+        return False
+    return True
+
+
 def verified(chunks: Iterable[bytes], digest: Digest, size: int, what: object) -> Iterator[bytes]:
     """The same chunks; the last one is given out only when the whole is what it should be.
 
