@@ -40,7 +40,24 @@ def make_bundle(folder: Path) -> Path:
     """A bundle of one image."""
     source = MemorySource()
     source.publish("tool:1", "linux/amd64", layers=(random.Random(1).randbytes(300_000), b"top"))
-    export(resolve(parse_manifest(TEXT.encode(), "m", folder=Path()), source), source, folder)
+    return _exported(folder, source, TEXT)
+
+
+def make_two(folder: Path, text: str) -> Path:
+    """A bundle of the manifest `text`: of `kit:1` for two platforms, and of `tool:1` for one.
+
+    They share a layer.
+    """
+    source = MemorySource()
+    shared = random.Random(1).randbytes(200_000)
+    source.publish("kit:1", "linux/amd64", "linux/arm64", layers=(shared, b"buildkitd"))
+    source.publish("tool:1", "linux/amd64", layers=(shared, b"sh"))
+    return _exported(folder, source, text)
+
+
+def _exported(folder: Path, source: MemorySource, text: str) -> Path:
+    lock = resolve(parse_manifest(text.encode(), "m", folder=Path()), source)
+    export(lock, source, folder)
     return folder
 
 

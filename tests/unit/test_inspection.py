@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import random
 import shutil
 import tarfile
 from pathlib import Path
@@ -13,12 +12,8 @@ from hypothesis import strategies as st
 
 from airgapbuild.bundle.index import parse_bundle_index, render_index
 from airgapbuild.errors import AirgapbuildError, BundleError, IntegrityError, UsageError
-from airgapbuild.export import export
 from airgapbuild.inspection import Inspected, inspect
-from airgapbuild.manifest import parse_manifest
-from airgapbuild.resolve import resolve
-from tests.support.forgery import vouch
-from tests.support.memory import MemorySource
+from tests.support.forgery import make_two, vouch
 from tests.support.program import airgapbuild, document
 
 TEXT = """
@@ -51,13 +46,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    source = MemorySource()
-    shared = random.Random(1).randbytes(200_000)
-    source.publish("kit:1", "linux/amd64", "linux/arm64", layers=(shared, b"buildkitd"))
-    source.publish("tool:1", "linux/amd64", layers=(shared, b"sh"))
-    folder = tmp_path_factory.mktemp("made") / "b"
-    export(resolve(parse_manifest(TEXT.encode(), "m", folder=Path()), source), source, folder)
-    return folder
+    return make_two(tmp_path_factory.mktemp("made") / "b", TEXT)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airgapbuild.errors import BundleError, IntegrityError
-from airgapbuild.export import export
-from airgapbuild.manifest import parse_manifest
-from airgapbuild.resolve import resolve
 from airgapbuild.verify import Verified, verify
-from tests.support.forgery import TARBALL, make_bundle, members, rebuild, vouch
-from tests.support.memory import MemorySource
+from tests.support.forgery import TARBALL, make_bundle, make_two, members, rebuild, vouch
 from tests.support.program import airgapbuild, document
 
 if TYPE_CHECKING:
@@ -51,13 +46,7 @@ FILES = [
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    source = MemorySource()
-    shared = random.Random(1).randbytes(200_000)
-    source.publish("kit:1", "linux/amd64", "linux/arm64", layers=(shared, b"buildkitd"))
-    source.publish("tool:1", "linux/amd64", layers=(shared, b"sh"))
-    folder = tmp_path_factory.mktemp("made") / "b"
-    export(resolve(parse_manifest(TEXT.encode(), "m", folder=Path()), source), source, folder)
-    return folder
+    return make_two(tmp_path_factory.mktemp("made") / "b", TEXT)
 
 
 @pytest.fixture
