@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Literal, Self
 from tests.engines import pki, process
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from tests.engines.netns import Namespace
     from tests.engines.parts.part import Shelf
 
@@ -58,7 +56,7 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass
-class Daemon:
+class Daemon(process.Service):
     """A running daemon, as a context manager that stops it; all its files are in one folder."""
 
     engine: Engine
@@ -138,17 +136,6 @@ class Daemon:
         """End the daemon and its containers, and remove its files; a second time does nothing."""
         process.stop(self._process, lambda: _IS_DOWN in self.log.read_bytes())
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def docker(
         self,

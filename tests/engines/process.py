@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING, TypeVar
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from types import TracebackType
 
 T = TypeVar("T")
 
@@ -20,6 +22,25 @@ TIED = ("setpriv", "--pdeathsig", "KILL", "--")
 
 class NotReadyError(Exception):
     """A process ended, or stayed silent, before it was ready; the message quotes its log."""
+
+
+class Service(ABC):
+    """What runs until it is stopped, as a context manager that stops it."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End it and remove its files; a second time does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
 
 
 def start(argv: Sequence[str | Path], log: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -16,8 +16,6 @@ from tests.engines import process
 from tests.engines.pki import OUTSIDE
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from tests.engines.parts.part import Shelf
     from tests.engines.registry import User
 
@@ -32,7 +30,7 @@ MaxClients 100
 
 
 @dataclass
-class Proxy:
+class Proxy(process.Service):
     """A running tinyproxy, as a context manager that stops it.
 
     It finds `pki.OUTSIDE` on this machine, so a registry of the loopback can be asked by that name,
@@ -74,17 +72,6 @@ class Proxy:
         """End the proxy and remove its files; a second time does nothing."""
         process.stop(self._process)
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def _free_port() -> int:

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from tests.engines import layout, pki, process, token_server
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from tests.engines.netns import Namespace
     from tests.engines.parts.part import Shelf
 
@@ -46,7 +44,7 @@ def _image(*, platforms: dict[str, dict[str, str]], **rest: str) -> layout.Image
 
 
 @dataclass
-class Registry:
+class Registry(process.Service):
     """A running registry, as a context manager that stops it."""
 
     address: str
@@ -130,17 +128,6 @@ class Registry:
         for running in self._processes:
             process.stop(running)
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def _serve(self, argv: tuple[str | Path, ...], log: Path) -> str:
         """Start a server and return the address that it says it listens on."""
