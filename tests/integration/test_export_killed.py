@@ -39,8 +39,9 @@ SIZES = (9, 5, 2)
 ON_THE_WAY = 512 << 10
 """What the registry and the kernel may hold of one transfer: buffers that the namespace bounds."""
 NARROW = """
-echo 4096 65536 65536 > /proc/sys/net/ipv4/tcp_rmem
-echo 4096 65536 65536 > /proc/sys/net/ipv4/tcp_wmem
+ip link set lo mtu 1500
+echo 4096 16384 16384 > /proc/sys/net/ipv4/tcp_rmem
+echo 4096 16384 16384 > /proc/sys/net/ipv4/tcp_wmem
 tc qdisc add dev lo root tbf rate 128mbit burst 128kb latency 100ms
 """
 """16 MB/s for all connections together, so that a kill falls into the transfers."""
