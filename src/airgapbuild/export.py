@@ -23,6 +23,7 @@ from airgapbuild.bundle.index import (
     partial_name,
     tarball_name,
 )
+from airgapbuild.bundle.packaging import DEFAULT_PACKAGING, Packaging
 from airgapbuild.bundle.reader import open_bundle
 from airgapbuild.bundle.writer import Tarball, small_file, write_index
 from airgapbuild.errors import AirgapbuildError, BundleError, RegistryError
@@ -70,6 +71,7 @@ def export(
     source: RangedSource,
     folder: Path,
     *,
+    packaging: Packaging = DEFAULT_PACKAGING,
     progress: Progress = SILENT,
     pace: Pace = DEFAULT_PACE,
 ) -> Exported:
@@ -95,7 +97,7 @@ def export(
             _go_on(folder, {_name(pin) for pin in missing}, old)
             made, fetched = _make(missing, source, folder, progress, pace)
             files = [{**kept, **made}[_name(pin)] for pin in pins]
-            index, changed = _finish(lock, files, folder, foreign)
+            index, changed = _finish(lock, packaging, files, folder, foreign)
     except OSError as error:
         raise BundleError(f"{error.filename or folder}: {error.strerror}") from error
     return Exported(index, tuple(made), fetched, changed or bool(made))
@@ -240,7 +242,11 @@ def _blobs(pairs: Iterable[tuple[_Pin, Tarball]]) -> list[Wanted]:
 
 
 def _finish(
-    lock: Lock, tarballs: list[BundledFile], folder: Path, foreign: set[str]
+    lock: Lock,
+    packaging: Packaging,
+    tarballs: list[BundledFile],
+    folder: Path,
+    foreign: set[str],
 ) -> tuple[BundleIndex, bool]:
     """Writes the small files and removes an older bundle's; whether anything had to change."""
     raw_lock = render_lock(lock)
@@ -249,7 +255,13 @@ def _finish(
         contents[BUILDER_FILE] = instance.document()
     small = [small_file(name, content) for name, content in contents.items()]
     files = tuple(sorted((*tarballs, *small), key=lambda file: file.name))
-    index = BundleIndex(version=VERSION, name=lock.name, lock=digest_of(raw_lock), files=files)
+    index = BundleIndex(
+        version=VERSION,
+        name=lock.name,
+        serial=packaging.serial,
+        lock=digest_of(raw_lock),
+        files=files,
+    )
     written = [write_if_changed(folder / name, content) for name, content in contents.items()]
     gone = foreign | ({BUILDER_FILE} - contents.keys())
     for name in gone:

@@ -63,6 +63,9 @@ class BundleIndex(Table):
 
     version: Annotated[int, Field(ge=VERSION, le=VERSION)]
     name: NameField
+    serial: NonNegativeInt | None = Field(
+        default=None, description="Grows from bundle to bundle, so that an older one is known."
+    )
     lock: DigestField = Field(description="Of airgapbuild.lock.")
     files: Many[BundledFile] = Field(description="Every file but bundle.json and SHA256SUMS.")
 

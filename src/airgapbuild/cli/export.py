@@ -28,6 +28,15 @@ def export_command(
             show_default="bundles/<name>",
         ),
     ] = None,
+    serial: Annotated[
+        int | None,
+        typer.Option(
+            "--serial",
+            metavar="N",
+            min=0,
+            help="A number that grows from bundle to bundle: load --min-serial refuses older ones.",
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -45,6 +54,7 @@ def export_command(
     """
     console = Console("export", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
+        from airgapbuild.bundle.packaging import Packaging
         from airgapbuild.cli.connect import image_source, registry_source
         from airgapbuild.cli.inputs import fresh_lock, lock_path
         from airgapbuild.export import export
@@ -57,7 +67,9 @@ def export_command(
             registry_source(manifest, console) as registries,
             image_source(registries, file.parent) as source,
         ):
-            exported = export(lock, source, folder, progress=console)
+            exported = export(
+                lock, source, folder, packaging=Packaging(serial=serial), progress=console
+            )
         console.result(_document(exported, folder))
         _say(console, exported, folder)
 
