@@ -20,3 +20,13 @@ ManifestPath = Annotated[
     Path,
     typer.Option("--file", "-f", metavar="FILE", help="The manifest; its lock lies beside it."),
 ]
+
+LayoutPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--layout",
+        metavar="DIR",
+        help="The OCI layout for base and frontend images.",
+        show_default="~/.local/share/airgapbuild/layout",
+    ),
+]
