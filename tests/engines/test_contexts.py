@@ -116,3 +116,14 @@ def test_an_image_that_was_not_loaded_fails_with_dockers_code(site: Site, tmp_pa
     done = site.airgapbuild("build", tmp_path)
     assert done.returncode == 1
     assert "never-bundled:1" in done.stderr
+
+
+def test_plain_docker_build_uses_the_builder_by_env(site: Site, tmp_path: Path) -> None:
+    told = site.airgapbuild("env", "--format", "dotenv")
+    assert told.returncode == 0, told.stderr
+    job = site.copy()  # a later step, in which buildx would look for builders elsewhere
+    job.daemon.env.update(line.split("=", 1) for line in told.stdout.splitlines())
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    done = job.daemon.docker("build", "--output", tmp_path / "out", tmp_path, config=job.config)
+    assert '"airgap" instance' in done.stderr
+    assert (tmp_path / "out" / "Dockerfile").exists()

@@ -15,6 +15,7 @@ import typer
 from airgapbuild.cli.build import build_command
 from airgapbuild.cli.contexts import contexts_command
 from airgapbuild.cli.diff import diff_command
+from airgapbuild.cli.env import env_command
 from airgapbuild.cli.export import export_command
 from airgapbuild.cli.init import init_command
 from airgapbuild.cli.inspect import inspect_command
@@ -42,6 +43,7 @@ app.command("export")(export_command)
 app.command("load")(load_command)
 app.command("build", context_settings={"ignore_unknown_options": True})(build_command)
 app.command("contexts")(contexts_command)
+app.command("env")(env_command)
 app.command("verify")(verify_command)
 app.command("inspect")(inspect_command)
 app.command("diff")(diff_command)

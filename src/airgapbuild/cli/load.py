@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airgapbuild.cli.console import Color, Console
-from airgapbuild.cli.options import ColorWhen, Json, LayoutPath, Quiet, Verbose
+from airgapbuild.cli.options import ColorWhen, HostUrl, Json, LayoutPath, Quiet, Verbose
 from airgapbuild.cli.words import size_words
 
 if TYPE_CHECKING:
@@ -21,16 +21,7 @@ if TYPE_CHECKING:
 def load_command(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder of the bundle.")],
     *,
-    host: Annotated[
-        str | None,
-        typer.Option(
-            "--host",
-            "-H",
-            metavar="URL",
-            help="The daemon's socket.",
-            show_default="as docker: DOCKER_HOST, DOCKER_CONTEXT, the current context",
-        ),
-    ] = None,
+    host: HostUrl = None,
     layout: LayoutPath = None,
     boot: Annotated[
         bool, typer.Option("--boot/--no-boot", help="Start the builder, and ask it its version.")

@@ -30,3 +30,14 @@ LayoutPath = Annotated[
         show_default="~/.local/share/airgapbuild/layout",
     ),
 ]
+
+HostUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--host",
+        "-H",
+        metavar="URL",
+        help="The daemon's socket.",
+        show_default="as docker: DOCKER_HOST, DOCKER_CONTEXT, the current context",
+    ),
+]
