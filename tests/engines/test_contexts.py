@@ -122,7 +122,9 @@ def test_plain_docker_build_uses_the_builder_by_env(site: Site, tmp_path: Path) 
     told = site.airgapbuild("env", "--format", "dotenv")
     assert told.returncode == 0, told.stderr
     job = site.copy()  # a later step, in which buildx would look for builders elsewhere
-    job.daemon.env.update(line.split("=", 1) for line in told.stdout.splitlines())
+    for line in told.stdout.splitlines():
+        name, _, value = line.partition("=")
+        job.daemon.env[name] = value
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
     done = job.daemon.docker("build", "--output", tmp_path / "out", tmp_path, config=job.config)
     assert '"airgap" instance' in done.stderr
