@@ -50,6 +50,8 @@ class CheckedFile:
     """In bytes, as it lies there; None where it is missing."""
     what: str
     """What it is in the bundle: `lock`, `index`, …; a tarball's image and platform."""
+    sha256: str | None
+    """As SHA256SUMS has it; None where it says nothing of the file."""
     state: str
     """`ok`, `missing`, `wrong` (its bytes), `broken` (what it says), `foreign` or `unfinished`."""
     problems: tuple[Problem, ...]
@@ -61,6 +63,8 @@ class Verified:
 
     folder: Path
     files: tuple[CheckedFile, ...]
+    bundle: Bundle | None
+    """What its lock and its index say; None where one of them is not right."""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -96,15 +100,14 @@ def verify(folder: Path, *, quick: bool = False, progress: Progress = SILENT) ->
     problems = [*found.problems, *_missing(found)]
     files = [file for file in found.listed if file.name in found.plain and file.name != LOCK_FILE]
     files.sort(key=lambda file: -file.size)
-    bundle = None
-    if found.lock and found.index and not quick:
-        bundle = Bundle(folder, found.lock, found.index)
+    bundle = Bundle(folder, found.lock, found.index) if found.lock and found.index else None
+    walked = None if quick else bundle
     task = progress.task("verify", sum(file.size for file in files))
     with pool(_WORKERS, "verify") as threads:
-        checked = threads.map(lambda file: _check(folder / file.name, file, bundle, task), files)
+        checked = threads.map(lambda file: _check(folder / file.name, file, walked, task), files)
         problems += [problem for problem in checked if problem]
     task.done(f"{len(files)} files")
-    return Verified(folder, tuple(_rows(found, problems)))
+    return Verified(folder, tuple(_rows(found, problems)), bundle)
 
 
 def _missing(found: Survey) -> list[Problem]:
@@ -157,7 +160,8 @@ def _rows(found: Survey, problems: list[Problem]) -> list[CheckedFile]:
         state = "ok"
         if own:
             state = "missing" if size is None else _state(own) if name in listed else _surplus(name)
-        rows.append(CheckedFile(shown(name), size, whats.get(name, ""), state, own))
+        sha256 = (found.sums or {}).get(name)
+        rows.append(CheckedFile(shown(name), size, whats.get(name, ""), sha256, state, own))
     return rows
 
 

@@ -80,7 +80,7 @@ def survey(folder: Path, *, besides: Collection[str] = ()) -> Survey:
     kinds = {name: mode for name, mode in _kinds(folder).items() if name not in besides}
     found = _Findings()
     sums_path, index_path = folder / SUMS_FILE, folder / INDEX_FILE
-    sums = found.get(SUMS_FILE, lambda: parse_sums(_read(sums_path), str(sums_path)))
+    sums = found.get(SUMS_FILE, lambda: parse_sums(read_small(sums_path), str(sums_path)))
     index = found.get(
         INDEX_FILE,
         lambda: parse_bundle_index(_vouched(folder, INDEX_FILE, sums), str(index_path)),
@@ -188,7 +188,7 @@ def _foreign(folder: Path, name: str) -> Problem:
 
 def _vouched(folder: Path, name: str, sums: Mapping[str, str] | None) -> bytes:
     """A small file, checked against its line in SHA256SUMS, where those can be read."""
-    raw = _read(folder / name)
+    raw = read_small(folder / name)
     if sums is None:
         return raw
     if name not in sums:
@@ -197,7 +197,12 @@ def _vouched(folder: Path, name: str, sums: Mapping[str, str] | None) -> bytes:
     return raw
 
 
-def _read(path: Path) -> bytes:
+def read_small(path: Path) -> bytes:
+    """A file that is no tarball.
+
+    Raises:
+        BundleError: it is missing, not a plain file, or too large for one.
+    """
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             raise BundleError(f"{path}: not a plain file")

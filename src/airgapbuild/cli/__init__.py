@@ -19,6 +19,7 @@ from airgapbuild.cli.inspect import inspect_command
 from airgapbuild.cli.load import load_command
 from airgapbuild.cli.lock import lock_command
 from airgapbuild.cli.outdated import outdated_command
+from airgapbuild.cli.report import report_command
 from airgapbuild.cli.verify import verify_command
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ app.command("load")(load_command)
 app.command("verify")(verify_command)
 app.command("inspect")(inspect_command)
 app.command("diff")(diff_command)
+app.command("report")(report_command)
 
 
 class Terminated(KeyboardInterrupt):

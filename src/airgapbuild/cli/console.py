@@ -31,8 +31,8 @@ from rich.progress import Task as Drawn
 from rich.table import Column
 from rich.text import Text
 
-from airgapbuild.cli.words import size_words
 from airgapbuild.errors import AirgapbuildError
+from airgapbuild.words import size_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

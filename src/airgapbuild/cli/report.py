@@ -1,0 +1,79 @@
+"""`airgapbuild report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from airgapbuild.cli.console import Color, Console, error_document
+from airgapbuild.cli.options import ColorWhen, Json, Quiet, Verbose
+from airgapbuild.errors import UsageError
+from airgapbuild.files import write_if_changed
+
+
+def report_command(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder of the bundle.")],
+    *,
+    since: Annotated[
+        Path | None,
+        typer.Option("--since", metavar="OLD", help="An earlier bundle or lock: what has changed?"),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The page.",
+            show_default="<name>-report.html",
+        ),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    color: ColorWhen = Color.AUTO,
+) -> None:
+    """Write one HTML page on a bundle, for whoever approves that it crosses.
+
+    The bundle is verified first, as airgapbuild verify does, and the page says at its top whether
+    it is whole. Then: its fingerprint; the images with origin, digests, names and sizes; what has
+    changed since an earlier bundle; the builder; signatures and attestations; every file and sum.
+    It is for screen, phone and print, fetches nothing and runs nothing.
+
+    Exit codes are those of verify; the page is written all the same.
+
+    **Examples**
+
+        airgapbuild report bundles/builders
+        airgapbuild report /media/usb/builders --since last/airgapbuild.lock -o approve.html
+    """
+    console = Console("report", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
+    with console.reporting():
+        from airgapbuild.report.facts import gather
+        from airgapbuild.report.page import render_page
+
+        folder = output.parent if output else Path()
+        if folder.resolve().is_relative_to(bundle.resolve()):
+            raise UsageError(
+                f"{folder}: lies in the bundle, where a report would be a foreign file",
+                hint="-o FILE puts it elsewhere",
+            )
+        facts = gather(bundle, since=since, progress=console)
+        page = output or Path(f"{facts.name}-report.html")
+        try:
+            write_if_changed(page, render_page(facts))
+        except OSError as failed:
+            raise UsageError(f"{page}: {failed.strerror}") from failed
+        document = {
+            "bundle": str(bundle),
+            "report": str(page),
+            "whole": not facts.verified.problems,
+        }
+        if error := facts.verified.error:
+            console.complain(error)
+            console.result({**document, "error": error_document(error)})
+            raise typer.Exit(error.exit_code)
+        console.result(document)
+        console.say(f"{page} is written: {bundle} is whole")

@@ -1,0 +1,114 @@
+"""Bundle → what a person needs to know who approves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airgapbuild.bundle.index import SUMS_FILE
+from airgapbuild.bundle.reader import peek
+from airgapbuild.bundle.survey import read_small
+from airgapbuild.diff import diff
+from airgapbuild.errors import BundleError
+from airgapbuild.files import must_exist
+from airgapbuild.inspection import inspect_bundle
+from airgapbuild.lockfile import read_lock
+from airgapbuild.oci.digest import Digest, digest_of
+from airgapbuild.progress import SILENT, Progress
+from airgapbuild.verify import verify
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airgapbuild.bundle.reader import Bundle
+    from airgapbuild.diff import Diff
+    from airgapbuild.inspection import Inspected
+    from airgapbuild.verify import Verified
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which bundle or lock it is."""
+
+    name: str
+    serial: int | None
+    lock: Digest
+    """Of airgapbuild.lock."""
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Whose signature SHA256SUMS has."""
+
+    principal: str
+    """As the list of allowed signers has it."""
+    key: str
+    """The type and the fingerprint of the key."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a bundle."""
+
+    name: str
+    """The bundle's; the folder's where the lock is not right."""
+    verified: Verified
+    identity: Identity | None
+    """None, as the next, where the lock or the index is not right."""
+    content: Inspected | None
+    sums: bytes | None
+    """SHA256SUMS; None where it cannot be read."""
+    since: Identity | None
+    changes: Diff | None
+    """What has changed since then."""
+    signer: Signer | None
+    """None where no signature was checked."""
+
+
+def gather(
+    folder: Path,
+    *,
+    since: Path | None = None,
+    signer: Signer | None = None,
+    progress: Progress = SILENT,
+) -> Facts:
+    """All of a bundle, which is verified first, and what has changed since another one or a lock.
+
+    A bundle that is not whole is no error: the facts tell what is wrong.
+
+    Raises:
+        UsageError: there is nothing of the name `since`.
+        BundleError, IntegrityError, LockError: `since`, or the folder, cannot be read.
+    """
+    before = _identity(since) if since else None
+    verified = verify(folder, progress=progress)
+    bundle = verified.bundle
+    wrong = {file.name for file in verified.files if file.state != "ok"}
+    return Facts(
+        name=bundle.lock.name if bundle else folder.resolve().name,
+        verified=verified,
+        identity=_of_bundle(bundle) if bundle else None,
+        content=inspect_bundle(bundle, unread=wrong) if bundle else None,
+        sums=_sums(folder),
+        since=before,
+        changes=diff(since, folder) if since and bundle else None,
+        signer=signer,
+    )
+
+
+def _identity(path: Path) -> Identity:
+    must_exist(path)
+    if path.is_dir():
+        return _of_bundle(peek(path))
+    return Identity(read_lock(path).name, None, digest_of(path.read_bytes()))
+
+
+def _of_bundle(bundle: Bundle) -> Identity:
+    return Identity(bundle.lock.name, bundle.index.serial, bundle.index.lock)
+
+
+def _sums(folder: Path) -> bytes | None:
+    try:
+        return read_small(folder / SUMS_FILE)
+    except BundleError:
+        return None

@@ -1,0 +1,213 @@
+"""The page's sections on what is in the bundle: images, layers, and what vouches for them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+from airgapbuild.load import DAEMON_ROLES
+from airgapbuild.report.charts import bar
+from airgapbuild.report.markup import Child, Markup, tag, together
+from airgapbuild.report.pieces import code, count, digits, lines, section, table, terms
+from airgapbuild.words import size_words
+
+if TYPE_CHECKING:
+    from airgapbuild.inspection import Inspected, InspectedImage, InspectedPlatform
+    from airgapbuild.oci.content import Descriptor
+    from airgapbuild.oci.digest import Digest
+    from airgapbuild.oci.reference import Reference
+
+_ROLES: Final = {
+    "builder": ("Builder", "BuildKit: it runs the builds."),
+    "binfmt": ("Emulators", "They run programs of other platforms during a build."),
+    "tool": ("Tools", "They run as containers."),
+    "frontend": ("Frontends", "What “# syntax=” in a Dockerfile names."),
+    "base": ("Base images", "What FROM in a Dockerfile names."),
+}
+
+
+def images_section(content: Inspected) -> Markup:
+    """The images by role, each with its origin, its names, its digests and its sizes, drawn."""
+    largest = max(platform.size for image in content.images for platform in image.platforms)
+    groups = [
+        together(
+            [
+                tag("h3", title),
+                tag("p", purpose, class_="aside"),
+                *(
+                    _image(content, image, largest)
+                    for image in content.images
+                    if image.role == role
+                ),
+            ]
+        )
+        for role, (title, purpose) in _ROLES.items()
+        if any(image.role == role for image in content.images)
+    ]
+    return section("images", "Images", _legend(), *groups)
+
+
+def _legend() -> Markup:
+    return tag(
+        "p",
+        "Each bar is drawn to the same scale, and cut into layers: ",
+        tag("span", class_="swatch own", aria_hidden="true"),
+        " its own, ",
+        tag("span", class_="swatch shared", aria_hidden="true"),
+        " also in another image or platform of this bundle, ",
+        tag("span", class_="swatch unknown", aria_hidden="true"),
+        " not looked into.",
+        class_="aside legend",
+    )
+
+
+def _image(content: Inspected, image: InspectedImage, largest: int) -> Markup:
+    place = "the Docker daemon" if image.role in DAEMON_ROLES else "an OCI layout on disk"
+    facts = terms(
+        ("Comes from", _origin(content, image)),
+        ("Digest", digits(image.digest)),
+        ("Goes into", place),
+        ("Gets the names", lines([code(name) for name in image.names] or ["none"])),
+    )
+    rows: list[tuple[Child, ...]] = [
+        (
+            platform.platform,
+            lines(
+                [
+                    "manifest ",
+                    digits(platform.manifest),
+                    "config, the image ID ",
+                    digits(platform.config),
+                ]
+            ),
+            _drawn(content, platform, largest),
+            _file(platform),
+        )
+        for platform in image.platforms
+    ]
+    return tag(
+        "article",
+        tag("h4", image.name, " ", code(image.ref or "")),
+        facts,
+        table(
+            f"Platforms of {image.name}",
+            ("Platform", "Digests", "Layers", "File"),
+            rows,
+            class_="platforms",
+        ),
+    )
+
+
+def _origin(content: Inspected, image: InspectedImage) -> Child:
+    locked = content.lock and content.lock.find(image.name)
+    return _words_of(locked.ref) if locked else ""
+
+
+def _words_of(ref: Reference) -> Child:
+    match ref.transport:
+        case "oci-layout":
+            return together(["no registry: built or copied into the OCI layout ", code(ref.name)])
+        case "docker-daemon":
+            return together(["no registry: a Docker daemon, which had it as ", code(ref.name)])
+    return together(["the registry ", code(ref.registry), ", repository ", code(ref.repository)])
+
+
+def _drawn(content: Inspected, platform: InspectedPlatform, largest: int) -> Markup:
+    if platform.layers is None:
+        return together([_size(platform), bar([(platform.size, "unknown")], largest)])
+    kinds = ["shared" if len(content.owners[it.digest]) > 1 else "own" for it in platform.layers]
+    pieces = [(layer.size, kind) for layer, kind in zip(platform.layers, kinds, strict=True)]
+    told = count(len(kinds), "layer") + (f", {n} shared" if (n := kinds.count("shared")) else "")
+    return together([_size(platform), bar(pieces, largest), tag("div", told, class_="aside")])
+
+
+def _size(platform: InspectedPlatform) -> Markup:
+    return tag("div", size_words(platform.size), class_="figure")
+
+
+def _file(platform: InspectedPlatform) -> Child:
+    if platform.tarball is None:
+        return "none"
+    return together(
+        [code(platform.tarball), *([] if platform.here else [tag("strong", " is missing")])]
+    )
+
+
+def layers_section(content: Inspected) -> Markup:
+    """Every layer once, with the images that have it."""
+    layers = {
+        layer.digest: layer
+        for image in content.images
+        for platform in image.platforms
+        for layer in platform.layers or ()
+    }
+    shared = sum(len(content.owners[digest]) > 1 for digest in layers)
+    return section(
+        "layers",
+        "Layers",
+        tag(
+            "p",
+            f"{count(len(layers), 'different layer')}, {size_words(_total(layers))} in all"
+            f"; {shared or 'none'} of them in more than one image or platform.",
+        ),
+        table(
+            "Layers by digest",
+            ("Digest", "Size", "In"),
+            [
+                (digits(digest), size_words(layer.size), lines(content.owners[digest]))
+                for digest, layer in layers.items()
+            ],
+        ),
+    )
+
+
+def _total(layers: dict[Digest, Descriptor]) -> int:
+    return sum(layer.size for layer in layers.values())
+
+
+def evidence_section(content: Inspected) -> Markup:
+    """The attestations, signatures and SBOMs that travel along."""
+    pieces: defaultdict[tuple[Digest, tuple[str, ...]], list[str]] = defaultdict(list)
+    for image in content.images:
+        for platform in image.platforms:
+            for piece in platform.evidence:
+                pieces[piece.digest, piece.types].append(f"{image.name} {platform.platform}")
+    if not pieces:
+        words = "The bundle carries no attestations, signatures or SBOMs of its images."
+        return section("evidence", "Evidence", tag("p", words))
+    return section(
+        "evidence",
+        "Evidence",
+        tag(
+            "p",
+            "What vouches for the images, as their publishers attached it. It is carried "
+            "unchanged; this report does not judge it.",
+        ),
+        table(
+            "Attestations, signatures and SBOMs",
+            ("Manifest", "What it is", "Of"),
+            [
+                (digits(digest), lines(types or ("attestation",)), lines(owners))
+                for (digest, types), owners in pieces.items()
+            ],
+        ),
+    )
+
+
+def needs_section(content: Inspected) -> Markup:
+    """What the receiver must hold already."""
+    rows: list[tuple[Child, ...]] = [
+        (digits(blob.digest), size_words(blob.size), f"{image.name} {platform.platform}")
+        for image in content.images
+        for platform in image.platforms
+        for blob in platform.lacking
+    ]
+    if not rows:
+        words = "Nothing: every image is here with all that it consists of."
+        return section("needs", "What the receiver must hold already", tag("p", words))
+    return section(
+        "needs",
+        "What the receiver must hold already",
+        tag("p", "This bundle is a difference: these parts of its images are not in it."),
+        table("Content that is not in the bundle", ("Digest", "Size", "Of"), rows),
+    )
