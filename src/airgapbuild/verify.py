@@ -67,6 +67,11 @@ class Verified:
     """What its lock and its index say; None where one of them is not right."""
 
     @property
+    def size(self) -> int:
+        """Of all files that are there, in bytes."""
+        return sum(file.size or 0 for file in self.files)
+
+    @property
     def problems(self) -> tuple[Problem, ...]:
         """All that is wrong, in the order of the files."""
         return tuple(problem for file in self.files for problem in file.problems)

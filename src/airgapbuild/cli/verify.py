@@ -53,7 +53,7 @@ def verify_command(
             console.result({**document, "error": error_document(error)})
             raise typer.Exit(error.exit_code)
         console.result(document)
-        size = size_words(sum(file.size or 0 for file in verified.files))
+        size = size_words(verified.size)
         told = "has the right sums" if quick else "is whole"
         console.say(f"{bundle} {told}: {len(verified.files)} files, {size}")
 

@@ -44,19 +44,21 @@ def images_section(content: Inspected) -> Markup:
         for role, (title, purpose) in _ROLES.items()
         if any(image.role == role for image in content.images)
     ]
-    return section("images", "Images", _legend(), *groups)
+    return section("images", "Images", _legend(content), *groups)
 
 
-def _legend() -> Markup:
+def _legend(content: Inspected) -> Markup:
+    kinds = {"own": "its own", "shared": "also in another image or platform of this bundle"}
+    if any(platform.layers is None for image in content.images for platform in image.platforms):
+        kinds["unknown"] = "not looked into"
+    swatches = [
+        tag("span", tag("span", class_=f"swatch {kind}", aria_hidden="true"), f" {words}")
+        for kind, words in kinds.items()
+    ]
     return tag(
         "p",
-        "Each bar is drawn to the same scale, and cut into layers: ",
-        tag("span", class_="swatch own", aria_hidden="true"),
-        " its own, ",
-        tag("span", class_="swatch shared", aria_hidden="true"),
-        " also in another image or platform of this bundle, ",
-        tag("span", class_="swatch unknown", aria_hidden="true"),
-        " not looked into.",
+        "All bars have the same scale, and are cut into layers:",
+        *swatches,
         class_="aside legend",
     )
 
@@ -69,19 +71,15 @@ def _image(content: Inspected, image: InspectedImage, largest: int) -> Markup:
         ("Goes into", place),
         ("Gets the names", lines([code(name) for name in image.names] or ["none"])),
     )
-    rows: list[tuple[Child, ...]] = [
+    rows = [
         (
             platform.platform,
-            lines(
-                [
-                    "manifest ",
-                    digits(platform.manifest),
-                    "config, the image ID ",
-                    digits(platform.config),
-                ]
-            ),
             _drawn(content, platform, largest),
-            _file(platform),
+            terms(
+                ("Manifest", digits(platform.manifest)),
+                ("Config, the image ID", digits(platform.config)),
+                ("File", _file(platform)),
+            ),
         )
         for platform in image.platforms
     ]
@@ -91,7 +89,7 @@ def _image(content: Inspected, image: InspectedImage, largest: int) -> Markup:
         facts,
         table(
             f"Platforms of {image.name}",
-            ("Platform", "Digests", "Layers", "File"),
+            ("Platform", "Layers", "Content"),
             rows,
             class_="platforms",
         ),
@@ -152,11 +150,12 @@ def layers_section(content: Inspected) -> Markup:
         ),
         table(
             "Layers by digest",
-            ("Digest", "Size", "In"),
+            ("Layer", "Size", "In"),
             [
                 (digits(digest), size_words(layer.size), lines(content.owners[digest]))
                 for digest, layer in layers.items()
             ],
+            class_="layers",
         ),
     )
 
@@ -185,11 +184,15 @@ def evidence_section(content: Inspected) -> Markup:
         ),
         table(
             "Attestations, signatures and SBOMs",
-            ("Manifest", "What it is", "Of"),
+            ("What it is, and its manifest", "Of"),
             [
-                (digits(digest), lines(types or ("attestation",)), lines(owners))
+                (
+                    lines([*map(code, types or ("attestation",)), digits(digest)]),
+                    lines(owners),
+                )
                 for (digest, types), owners in pieces.items()
             ],
+            class_="evidence",
         ),
     )
 
@@ -209,5 +212,7 @@ def needs_section(content: Inspected) -> Markup:
         "needs",
         "What the receiver must hold already",
         tag("p", "This bundle is a difference: these parts of its images are not in it."),
-        table("Content that is not in the bundle", ("Digest", "Size", "Of"), rows),
+        table(
+            "Content that is not in the bundle", ("Content", "Size", "Of"), rows, class_="layers"
+        ),
     )

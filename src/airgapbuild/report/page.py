@@ -54,18 +54,18 @@ def _policy(style: str) -> str:
 
 
 def _sections(facts: Facts) -> list[Markup]:
-    content = facts.content
-    return [
-        _verdict(facts),
-        *([_fingerprint(facts.sums)] if facts.sums is not None else []),
-        *([changes_section(facts.since, facts.changes)] if facts.since else []),
-        *([images_section(content), needs_section(content)] if content else []),
-        *([_builder(content), evidence_section(content)] if content else []),
-        _files(facts),
-        *([layers_section(content)] if content else []),
-        _by_hand(),
-        *([_loading(content)] if content else []),
-    ]
+    sections = [_verdict(facts)]
+    if facts.sums is not None:
+        sections.append(_fingerprint(facts.sums))
+    if facts.since:
+        sections.append(changes_section(facts.since, facts.changes, facts.verified.size))
+    if content := facts.content:
+        sections += [images_section(content), needs_section(content)]
+        sections += [_builder(content), evidence_section(content)]
+    sections += [_files(facts), _by_hand()]
+    if content:
+        sections += [_loading(content), layers_section(content)]
+    return sections
 
 
 def _header(facts: Facts) -> Markup:
@@ -84,7 +84,7 @@ def _summary(facts: Facts, content: Inspected) -> Markup:
         ("Images", str(len(content.images))),
         ("Platforms", listed(sorted(platforms))),
         ("Files", str(len(facts.verified.files))),
-        ("Size", size_words(sum(file.size or 0 for file in facts.verified.files))),
+        ("Size", size_words(facts.verified.size)),
         ("Serial", "none" if serial is None else str(serial)),
         class_="summary",
     )
@@ -162,7 +162,7 @@ def _builder(content: Inspected) -> Markup:
         tag(
             "p", "What ", code("airgapbuild load"), " makes of it; all else is BuildKit's default."
         ),
-        table("Settings", ("Setting", "Value"), rows),
+        table("Settings", ("Setting", "Value"), rows, class_="settings"),
         tag("h3", "buildkitd.toml"),
         tag("pre", tag("code", render(content.lock.buildkitd).decode()), tabindex="0"),
     )
@@ -238,7 +238,7 @@ def _footer() -> Markup:
         "footer",
         tag(
             "p",
-            f"Written by airgapbuild {__version__} from the bundle alone. This page fetches and runs "
-            "nothing; the same bundle gives the same page.",
+            f"Written by airgapbuild {__version__} from the bundle alone. This page fetches "
+            "nothing and runs nothing; the same bundle gives the same page.",
         ),
     )

@@ -9,7 +9,7 @@ from airgapbuild.report.markup import Child, Markup, tag, together, void
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_GROUP = 8
+_GROUP = 16
 
 
 def section(name: str, title: str, *children: Child) -> Markup:
