@@ -64,7 +64,16 @@ class Browser(Service):
         answers, their_answers = os.pipe()
         redirected = f'exec "$@" 3<&{their_commands} 4>&{their_answers}'
         process = subprocess.Popen(
-            [*TIED, "sh", "-c", redirected, "sh", program, *_OPTIONS, f"--user-data-dir={home}"],
+            [
+                *TIED,
+                "bash",
+                "-c",
+                redirected,
+                "bash",
+                program,
+                *_OPTIONS,
+                f"--user-data-dir={home}",
+            ],
             env={"PATH": os.environ["PATH"], "HOME": home},
             pass_fds=(their_commands, their_answers),
             stdin=subprocess.DEVNULL,
@@ -74,16 +83,16 @@ class Browser(Service):
         os.close(their_commands)
         os.close(their_answers)
         browser = cls(process, home, commands, answers)
-        target = browser.call("Target.createTarget", url="about:blank")["targetId"]
-        attached = browser.call("Target.attachToTarget", targetId=target, flatten=True)
-        browser.session = attached["sessionId"]
-        for domain in _DOMAINS:
-            browser.call(f"{domain}.enable")
+        try:
+            browser._attach()
+        except BaseException:
+            browser.stop()
+            raise
         return browser
 
     def stop(self) -> None:
         """See `Service.stop`."""
-        if self.process.poll() is None:
+        if self.process.returncode is None:
             self.process.kill()
             self.process.wait()
             os.close(self.commands)
@@ -137,6 +146,13 @@ class Browser(Service):
         assert "error" not in message, message
         result: dict[str, Any] = message["result"]
         return result
+
+    def _attach(self) -> None:
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self.session = attached["sessionId"]
+        for domain in _DOMAINS:
+            self.call(f"{domain}.enable")
 
     def _message(self) -> dict[str, Any]:
         while b"\0" not in self._seen:

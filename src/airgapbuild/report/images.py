@@ -104,9 +104,9 @@ def _origin(content: Inspected, image: InspectedImage) -> Child:
 def _words_of(ref: Reference) -> Child:
     match ref.transport:
         case "oci-layout":
-            return together(["no registry: built or copied into the OCI layout ", code(ref.name)])
+            return together(["no registry: the OCI layout ", code(ref.name)])
         case "docker-daemon":
-            return together(["no registry: a Docker daemon, which had it as ", code(ref.name)])
+            return together(["no registry: a Docker daemon, as ", code(ref.name)])
     return together(["the registry ", code(ref.registry), ", repository ", code(ref.repository)])
 
 

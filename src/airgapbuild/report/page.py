@@ -122,7 +122,7 @@ def _signature(facts: Facts) -> Markup:
             "p",
             tag("strong", "Signed by ", signer.principal),
             ", with the key ",
-            code(signer.key),
+            code(str(signer.key)),
             ".",
         )
     return tag(

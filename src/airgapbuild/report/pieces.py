@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _GROUP = 16
+_LONGEST = 300
 
 
 def section(name: str, title: str, *children: Child) -> Markup:
@@ -66,9 +67,11 @@ def _breakable(parts: Sequence[Child]) -> list[Child]:
     return [piece for part in parts for piece in (part, void("wbr"))][:-1]
 
 
-def code(text: str, **attributes: str) -> Markup:
-    """Text as a machine has it."""
-    return tag("code", text, **attributes)
+def code(text: str) -> Markup:
+    """Text as a machine has it. Where it is too long to be read, its beginning and its length."""
+    if len(text) > _LONGEST:
+        return tag("code", text[:_LONGEST], tag("em", f"… ({len(text)} characters)"))
+    return tag("code", text)
 
 
 def lines(children: Sequence[Child]) -> Markup:
