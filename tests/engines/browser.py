@@ -99,15 +99,15 @@ class Browser(Service):
             os.close(self.answers)
             shutil.rmtree(self.home, ignore_errors=True)
 
-    def open(self, path: Path, *, width: int, scheme: Scheme = "light") -> None:
-        """Loads a file into a screen of this width, in CSS pixels, until its load event."""
+    def open(self, path: Path, *, width: int, height: int = 800, scheme: Scheme = "light") -> None:
+        """Loads a file into a screen of this size, in CSS pixels, until its load event."""
         self.requests.clear()
         self.complaints.clear()
         self._events.clear()
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
-            height=800,
+            height=height,
             deviceScaleFactor=1,
             mobile=False,
         )
@@ -122,9 +122,9 @@ class Browser(Service):
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         return answer["result"]["value"]
 
-    def screenshot(self, *, whole: bool = True) -> bytes:
-        """The page as a PNG; else only what fits on the screen."""
-        answer = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
+    def screenshot(self) -> bytes:
+        """What is on the screen, as WebP."""
+        answer = self.call("Page.captureScreenshot", format="webp", quality=90)
         return base64.b64decode(answer["data"])
 
     def pdf(self) -> bytes:

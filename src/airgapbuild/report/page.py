@@ -142,10 +142,10 @@ def _fingerprint(sums: bytes) -> Markup:
             "p",
             "The sha256 of ",
             code(SUMS_FILE),
-            ", which holds the sum of every other file. A medium carries the bundle that this page "
-            "describes if ",
+            ", which holds the sum of every other file. What lies elsewhere is the same bundle, and "
+            "whole, if ",
             code(f"sha256sum {SUMS_FILE}"),
-            " prints this there, and ",
+            " prints this there and ",
             code(f"sha256sum -c {SUMS_FILE}"),
             " finds every file right.",
         ),
@@ -179,7 +179,7 @@ def _files(facts: Facts) -> Markup:
     return section(
         "files",
         "Files",
-        table("Files of the bundle", ("File", "Size", "State"), rows, class_="files"),
+        table("Files of the bundle", ("File and sha256", "Size", "State"), rows, class_="files"),
         *sums,
     )
 
@@ -188,10 +188,12 @@ def _file(file: CheckedFile, largest: int) -> tuple[Child, ...]:
     name: list[Child] = [code(file.name)]
     name += [tag("span", file.what, class_="aside")] if file.what else []
     name += [digits(file.sha256)] if file.sha256 else []
-    size = "" if file.size is None else size_words(file.size)
-    drawn = bar([(file.size or 0, "own")], largest)
+    size: Child = "none"
+    if file.size is not None:
+        drawn = bar([(file.size, "own")], largest)
+        size = together([tag("div", size_words(file.size), class_="figure"), drawn])
     state = tag("span", file.state, class_="ok" if file.state == "ok" else "bad")
-    return lines(name), together([tag("div", size, class_="figure"), drawn]), state
+    return lines(name), size, state
 
 
 def _by_hand() -> Markup:
