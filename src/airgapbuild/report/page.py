@@ -142,8 +142,7 @@ def _fingerprint(sums: bytes) -> Markup:
             "p",
             "The sha256 of ",
             code(SUMS_FILE),
-            ", which holds the sum of every other file. What lies elsewhere is the same bundle, and "
-            "whole, if ",
+            ", which holds the sum of every other file. A copy is the same bundle, and whole, if ",
             code(f"sha256sum {SUMS_FILE}"),
             " prints this there and ",
             code(f"sha256sum -c {SUMS_FILE}"),
