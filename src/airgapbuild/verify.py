@@ -63,6 +63,8 @@ class Verified:
 
     folder: Path
     files: tuple[CheckedFile, ...]
+    sums: bytes | None
+    """SHA256SUMS, as it was read; None where it is not right."""
     bundle: Bundle | None
     """What its lock and its index say; None where one of them is not right."""
 
@@ -112,7 +114,8 @@ def verify(folder: Path, *, quick: bool = False, progress: Progress = SILENT) ->
         checked = threads.map(lambda file: _check(folder / file.name, file, walked, task), files)
         problems += [problem for problem in checked if problem]
     task.done(f"{len(files)} files")
-    return Verified(folder, tuple(_rows(found, problems)), bundle)
+    sums = None if found.sums is None else found.raw_sums
+    return Verified(folder, tuple(_rows(found, problems)), sums, bundle)
 
 
 def _missing(found: Survey) -> list[Problem]:

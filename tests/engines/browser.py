@@ -8,17 +8,19 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from tests.engines.process import TIED, Service
+from tests.engines.process import TIED, NotReadyError, Service
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.engines.netns import Namespace
     from tests.engines.parts.part import Shelf
 
 Scheme = Literal["light", "dark"]
@@ -34,6 +36,7 @@ _OPTIONS = (
     "--force-color-profile=srgb",
     "--remote-debugging-pipe",
 )
+_PATIENCE = 60
 _DOMAINS = ("Page", "Network", "Log", "Runtime")
 
 
@@ -55,25 +58,17 @@ class Browser(Service):
     _events: list[str] = field(default_factory=list)
 
     @classmethod
-    def start(cls, bed: Shelf) -> Browser:
-        """Starts it with an empty profile, which is gone with it."""
+    def start(cls, bed: Shelf, namespace: Namespace) -> Browser:
+        """Starts it in a namespace, with an empty profile, which is gone with it."""
         program = bed.part("browser") / "bin" / "chromium"
         home = tempfile.mkdtemp(prefix="bed-browser-")
         # The browser reads commands from its descriptor 3 and answers on 4.
         their_commands, commands = os.pipe()
         answers, their_answers = os.pipe()
         redirected = f'exec "$@" 3<&{their_commands} 4>&{their_answers}'
+        shell = ("bash", "-c", redirected, "bash")
         process = subprocess.Popen(
-            [
-                *TIED,
-                "bash",
-                "-c",
-                redirected,
-                "bash",
-                program,
-                *_OPTIONS,
-                f"--user-data-dir={home}",
-            ],
+            [*TIED, *namespace.prefix, *shell, program, *_OPTIONS, f"--user-data-dir={home}"],
             env={"PATH": os.environ["PATH"], "HOME": home},
             pass_fds=(their_commands, their_answers),
             stdin=subprocess.DEVNULL,
@@ -156,8 +151,10 @@ class Browser(Service):
 
     def _message(self) -> dict[str, Any]:
         while b"\0" not in self._seen:
-            chunk = os.read(self.answers, 1 << 20)
-            assert chunk, "the browser is gone"
+            ready, _, _ = select.select([self.answers], [], [], _PATIENCE)
+            chunk = os.read(self.answers, 1 << 20) if ready else b""
+            if not chunk:
+                raise NotReadyError(f"the browser has gone, or is silent for {_PATIENCE} s")
             self._seen += chunk
         raw, _, self._seen = self._seen.partition(b"\0")
         message: dict[str, Any] = json.loads(raw)

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.engines.bed import Bed
 from tests.engines.browser import Browser
 from tests.engines.bundles import make_bundle
+from tests.engines.netns import Namespace
 from tests.engines.registry import Registry, images
 from tests.support.program import airgapbuild
 
@@ -25,7 +26,7 @@ def draw(folder: Path) -> bytes:
         bundle = make_bundle(folder, registry, busybox.rpartition(":")[2])
     page = folder / "report.html"
     airgapbuild("report", bundle, "-o", page)
-    with Browser.start(bed) as browser:
+    with Namespace() as closed, Browser.start(bed, closed) as browser:
         browser.open(page, width=1100, height=1340)
         return browser.screenshot()
 

@@ -15,12 +15,13 @@ from tests.support.showcase import make_showcase
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.engines.netns import Namespace
     from tests.engines.parts.part import Shelf
 
 
 @pytest.fixture(scope="module")
-def browser(bed: Shelf) -> Iterator[Browser]:
-    with Browser.start(bed) as running:
+def browser(bed: Shelf, closed: Namespace) -> Iterator[Browser]:
+    with Browser.start(bed, closed) as running:
         yield running
 
 

@@ -51,6 +51,8 @@ class Survey:
     """A bundle's folder: its documents, as far as they are right, and what else is there."""
 
     folder: Path
+    raw_sums: bytes | None
+    """SHA256SUMS as it was read, whether it is right or not."""
     sums: Mapping[str, str] | None
     index: BundleIndex | None
     lock: Lock | None
@@ -80,7 +82,10 @@ def survey(folder: Path, *, besides: Collection[str] = ()) -> Survey:
     kinds = {name: mode for name, mode in _kinds(folder).items() if name not in besides}
     found = _Findings()
     sums_path, index_path = folder / SUMS_FILE, folder / INDEX_FILE
-    sums = found.get(SUMS_FILE, lambda: parse_sums(read_small(sums_path), str(sums_path)))
+    raw = found.get(SUMS_FILE, lambda: _read(sums_path))
+    sums = None
+    if raw is not None:
+        sums = found.get(SUMS_FILE, lambda: parse_sums(raw, str(sums_path)))
     index = found.get(
         INDEX_FILE,
         lambda: parse_bundle_index(_vouched(folder, INDEX_FILE, sums), str(index_path)),
@@ -95,7 +100,7 @@ def survey(folder: Path, *, besides: Collection[str] = ()) -> Survey:
         required = {*files, *(sums or ())} - tarballs - _DOCUMENTS
         _look_around(folder, kinds, required, tarballs, found)
     plain = frozenset(name for name, mode in kinds.items() if stat.S_ISREG(mode))
-    return Survey(folder, sums, index, lock, plain, tuple(found.problems))
+    return Survey(folder, raw, sums, index, lock, plain, tuple(found.problems))
 
 
 def lacking(folder: Path, name: str) -> Problem:
@@ -188,7 +193,7 @@ def _foreign(folder: Path, name: str) -> Problem:
 
 def _vouched(folder: Path, name: str, sums: Mapping[str, str] | None) -> bytes:
     """A small file, checked against its line in SHA256SUMS, where those can be read."""
-    raw = read_small(folder / name)
+    raw = _read(folder / name)
     if sums is None:
         return raw
     if name not in sums:
@@ -197,12 +202,7 @@ def _vouched(folder: Path, name: str, sums: Mapping[str, str] | None) -> bytes:
     return raw
 
 
-def read_small(path: Path) -> bytes:
-    """A file that is no tarball.
-
-    Raises:
-        BundleError: it is missing, not a plain file, or too large for one.
-    """
+def _read(path: Path) -> bytes:
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             raise BundleError(f"{path}: not a plain file")

@@ -66,14 +66,11 @@ def report_command(
             write_if_changed(page, render_page(facts))
         except OSError as failed:
             raise UsageError(f"{page}: {failed.strerror}") from failed
-        document = {
-            "bundle": str(bundle),
-            "report": str(page),
-            "whole": not facts.verified.problems,
-        }
-        if error := facts.verified.error:
+        error = facts.verified.error
+        document = {"bundle": str(bundle), "report": str(page), "whole": error is None}
+        console.say(f"{page} is written: {bundle} is {'not ' if error else ''}whole")
+        if error:
             console.complain(error)
             console.result({**document, "error": error_document(error)})
             raise typer.Exit(error.exit_code)
         console.result(document)
-        console.say(f"{page} is written: {bundle} is whole")

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airgapbuild.bundle.index import SUMS_FILE
 from airgapbuild.bundle.reader import peek
-from airgapbuild.bundle.survey import read_small
 from airgapbuild.diff import diff
-from airgapbuild.errors import BundleError
 from airgapbuild.files import must_exist
 from airgapbuild.inspection import inspect_bundle
 from airgapbuild.lockfile import read_lock
@@ -56,8 +53,6 @@ class Facts:
     identity: Identity | None
     """None, as the next, where the lock or the index is not right."""
     content: Inspected | None
-    sums: bytes | None
-    """SHA256SUMS; None where it cannot be read."""
     since: Identity | None
     changes: Diff | None
     """What has changed since then."""
@@ -89,7 +84,6 @@ def gather(
         verified=verified,
         identity=_of_bundle(bundle) if bundle else None,
         content=inspect_bundle(bundle, unread=wrong) if bundle else None,
-        sums=_sums(folder),
         since=before,
         changes=diff(since, folder) if since and bundle else None,
         signer=signer,
@@ -105,10 +99,3 @@ def _identity(path: Path) -> Identity:
 
 def _of_bundle(bundle: Bundle) -> Identity:
     return Identity(bundle.lock.name, bundle.index.serial, bundle.index.lock)
-
-
-def _sums(folder: Path) -> bytes | None:
-    try:
-        return read_small(folder / SUMS_FILE)
-    except BundleError:
-        return None

@@ -19,7 +19,17 @@ from airgapbuild.report.images import (
     needs_section,
 )
 from airgapbuild.report.markup import Child, Markup, tag, together, void
-from airgapbuild.report.pieces import code, count, digits, lines, listed, section, table, terms
+from airgapbuild.report.pieces import (
+    block,
+    code,
+    count,
+    digits,
+    lines,
+    listed,
+    section,
+    table,
+    terms,
+)
 from airgapbuild.words import size_words
 
 if TYPE_CHECKING:
@@ -55,8 +65,8 @@ def _policy(style: str) -> str:
 
 def _sections(facts: Facts) -> list[Markup]:
     sections = [_verdict(facts)]
-    if facts.sums is not None:
-        sections.append(_fingerprint(facts.sums))
+    if facts.verified.sums is not None:
+        sections.append(_fingerprint(facts.verified.sums))
     if facts.since:
         sections.append(changes_section(facts.since, facts.changes, facts.verified.size))
     if content := facts.content:
@@ -163,7 +173,7 @@ def _builder(content: Inspected) -> Markup:
         ),
         table("Settings", ("Setting", "Value"), rows, class_="settings"),
         tag("h3", "buildkitd.toml"),
-        tag("pre", tag("code", render(content.lock.buildkitd).decode()), tabindex="0"),
+        block("buildkitd.toml", render(content.lock.buildkitd).decode()),
     )
 
 
@@ -172,9 +182,9 @@ def _files(facts: Facts) -> Markup:
     largest = max((file.size or 0 for file in found), default=0)
     rows = [_file(file, largest) for file in found]
     sums: list[Child] = []
-    if facts.sums is not None:
-        text = facts.sums.decode("ascii", "replace")
-        sums = [tag("h3", SUMS_FILE), tag("pre", tag("code", text), tabindex="0")]
+    if facts.verified.sums is not None:
+        text = facts.verified.sums.decode("ascii", "replace")
+        sums = [tag("h3", SUMS_FILE), block(SUMS_FILE, text)]
     return section(
         "files",
         "Files",
@@ -205,7 +215,7 @@ def _by_hand() -> Markup:
         "check",
         "To check it by hand",
         tag("p", "In the bundle's folder; the first two need no airgapbuild:"),
-        tag("pre", tag("code", commands), tabindex="0"),
+        block("Commands", commands),
     )
 
 

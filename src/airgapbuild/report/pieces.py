@@ -79,9 +79,14 @@ def lines(children: Sequence[Child]) -> Markup:
     return together(tag("div", child) for child in children)
 
 
-def count(number: int, one: str, many: str = "") -> str:
+def block(label: str, text: str) -> Markup:
+    """Lines as they are, in a box that scrolls by itself, with the keyboard as well."""
+    return tag("pre", tag("code", text), tabindex="0", role="region", aria_label=label)
+
+
+def count(number: int, one: str) -> str:
     """`1 file`, `2 files`."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
+    return f"{number} {one}" + ("s" if number != 1 else "")
 
 
 def listed(words: Sequence[str]) -> str:
