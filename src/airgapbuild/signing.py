@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from airgapbuild.errors import SignatureError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 NAMESPACE: Final = "airgapbuild-bundle"
 """What is signed: a signature that was made for something else, as for a mail, is none here."""
@@ -29,7 +29,7 @@ NAMESPACE: Final = "airgapbuild-bundle"
 _PROGRAM: Final = "ssh-keygen"
 _INSTALL: Final = "install OpenSSH 8.2 or newer: package openssh-client, or openssh-clients"
 _MAX_ALLOWED: Final = 4 << 20
-_KEY_WORDS = re.compile(r"\d+ (SHA256:\S+) .*\((\S+)\)\n", re.DOTALL)
+_KEY_WORDS = re.compile(r"\d+ (SHA256:\S+) .*\((\S+)\)\n")
 _WAITS: Final = "Confirm user presence"
 _PROMPT = re.compile(r"Enter [^:]*: ")
 
@@ -111,13 +111,11 @@ class SshKeygen:
                 encoding="utf-8",
                 errors="replace",
             ) as process:
-                said = []
-                for line in process.stderr or ():
-                    words = _PROMPT.sub("", line).strip()
-                    if words:
-                        said.append(words)
-                    if words.startswith(_WAITS):
-                        on_line(words)
+                try:
+                    said = _listen(process.stderr or (), on_line)
+                except BaseException:
+                    process.kill()  # else it would be waited for, and it for a passphrase
+                    raise
             if process.returncode:
                 raise _unsigned(key, said)
             return signed.with_suffix(".sig").read_bytes()
@@ -144,11 +142,11 @@ class SshKeygen:
             raise _wrong(answer, what)
         return key
 
-    def ask(self, what: str, *options: str, content: bytes = b"") -> _Answer:
+    def ask(self, what: str, *options: str, content: bytes = b"") -> Answer:
         """What it answers to `-Y what`, with `content` on its standard input."""
         return self._call("-Y", what, *options, content=content)
 
-    def _call(self, *arguments: str, content: bytes = b"") -> _Answer:
+    def _call(self, *arguments: str, content: bytes = b"") -> Answer:
         try:
             done = subprocess.run(
                 [self.program, *arguments],
@@ -161,7 +159,7 @@ class SshKeygen:
             message = f"{self.program}: {(error.strerror or 'cannot be run').lower()}"
             raise SignatureError(message, hint=_INSTALL) from error
         out, err = (raw.decode(errors="surrogateescape") for raw in (done.stdout, done.stderr))
-        return _Answer(done.returncode, out, err)
+        return Answer(done.returncode, out, err)
 
 
 @dataclass(frozen=True)
@@ -236,7 +234,9 @@ class AllowedSigners:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class Answer:
+    """What ssh-keygen has answered."""
+
     status: int
     stdout: str
     stderr: str
@@ -256,7 +256,7 @@ class _Answer:
         return told
 
 
-def _wrong(answer: _Answer, what: str) -> SignatureError:
+def _wrong(answer: Answer, what: str) -> SignatureError:
     """What is wrong with a signature in itself."""
     said = answer.stderr.split("\n")
     if "incorrect signature" in answer.stderr:
@@ -267,6 +267,18 @@ def _wrong(answer: _Answer, what: str) -> SignatureError:
         return SignatureError(message)
     reason = next((line.strip() for line in said if line.strip()), "no reason told")
     return SignatureError(f"{what}: is damaged, or no signature: {reason}")
+
+
+def _listen(lines: Iterable[str], on_line: Callable[[str], None]) -> list[str]:
+    """What is said while a signature is made, without prompts."""
+    said = []
+    for line in lines:
+        words = _PROMPT.sub("", line).strip()
+        if words.startswith(_WAITS):
+            on_line(words)
+        if words:
+            said.append(words)
+    return said
 
 
 def _unsigned(key: Path, said: list[str]) -> SignatureError:
@@ -280,7 +292,11 @@ def _unsigned(key: Path, said: list[str]) -> SignatureError:
 @contextmanager
 def _files(**contents: bytes) -> Iterator[Path]:
     """A folder with these files, which nobody else can reach."""
-    with tempfile.TemporaryDirectory(prefix="airgapbuild-") as name:
-        for file, content in contents.items():
-            (Path(name) / file).write_bytes(content)
-        yield Path(name)
+    with ExitStack() as stack:
+        try:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="airgapbuild-")))
+            for name, content in contents.items():
+                (folder / name).write_bytes(content)
+        except OSError as error:
+            raise SignatureError(f"no temporary files for {_PROGRAM}: {error.strerror}") from error
+        yield folder

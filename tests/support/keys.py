@@ -28,8 +28,16 @@ class Keys:
         return {"PATH": f"{self.programs}:{os.environ['PATH']}", "HOME": str(self.folder)}
 
     def make(self, name: str, kind: str = "ed25519", passphrase: str = "") -> Path:
+        """A key of this name, which is always the same one."""
         path = self.folder / name
-        self.run("-q", "-t", kind, "-N", passphrase, "-C", f"{name} key", "-f", path)
+        if not path.exists():
+            self.run("-q", "-t", kind, "-N", passphrase, "-C", f"{name} key", "-f", path)
+        return path
+
+    def allow(self, key: Path, principal: str) -> Path:
+        """A file of allowed signers that has one."""
+        path = key.with_name(f"{key.name}.allowed")
+        path.write_text(f"# who may sign\n{principal} {self.public(key)}\n")
         return path
 
     def certify(self, ca: Path, key: Path, principals: str, validity: str = "-1h:+1h") -> Path:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
-import socket
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -22,19 +19,12 @@ from airgapbuild.manifest import parse_manifest
 from airgapbuild.resolve import resolve
 from airgapbuild.signing import AllowedSigners, SshKeygen
 from airgapbuild.verify import verify
-from tests.engines.parts.part import Shelf
 from tests.support.forgery import TARBALL, TEXT, make_bundle, vouch
 from tests.support.keys import Keys
 from tests.support.memory import MemorySource
-from tests.support.program import airgapbuild, document
 
 README = Path(__file__).parents[2] / "README.md"
 ANN = "ann@corp.example"
-
-
-@pytest.fixture(scope="module")
-def keys(bed: Shelf, tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    return Keys(bed.part("ssh") / "bin", tmp_path_factory.mktemp("keys"))
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +44,7 @@ def keygen(keys: Keys) -> SshKeygen:
 
 @pytest.fixture(scope="module")
 def signers(keys: Keys, ann: Path) -> Path:
-    path = keys.folder / "allowed_signers"
-    path.write_text(f"# who may sign\n{ANN} {keys.public(ann)}\n")
-    return path
+    return keys.allow(ann, ANN)
 
 
 @pytest.fixture(scope="module")
@@ -314,128 +302,3 @@ def test_a_signature_is_dropped_unless_its_sums_stay(folder: Path) -> None:
     drop_signature(folder)
     drop_signature(folder)
     assert not is_signed(folder)
-
-
-# The command line.
-
-
-@pytest.fixture
-def environ(keys: Keys) -> dict[str, str]:
-    """No daemon is there: a bundle that is refused is refused before it is looked for."""
-    return {**keys.environ, "DOCKER_HOST": f"unix://{keys.folder}/no-daemon"}
-
-
-@pytest.mark.parametrize("command", ["verify", "load"])
-def test_a_refusal_is_exit_10(
-    unsigned: Path, signers: Path, environ: dict[str, str], command: str
-) -> None:
-    done = airgapbuild(command, "--json", "--allowed-signers", signers, unsigned, env=environ)
-    assert done.returncode == 10
-    error = document(done)["error"]
-    assert (error["kind"], error["exit"]) == ("signature", 10)
-    assert error["problems"] == [f"{unsigned}: is not signed: SHA256SUMS.sig cannot be had"]
-    done = airgapbuild(command, "--min-serial", "0", unsigned, env=environ)
-    assert done.returncode == 10
-    assert "has no serial; 0 or higher is wanted" in done.stderr
-
-
-def test_a_bundle_that_is_taken_comes_to_the_daemon(
-    folder: Path, signers: Path, environ: dict[str, str]
-) -> None:
-    done = airgapbuild("load", "--allowed-signers", signers, folder, env=environ)
-    assert done.returncode == 8
-
-
-def test_a_daemon_hears_nothing_of_a_bundle_that_is_refused(
-    unsigned: Path, signers: Path, environ: dict[str, str], tmp_path: Path
-) -> None:
-    with socket.socket(socket.AF_UNIX) as daemon:
-        daemon.bind(str(tmp_path / "d"))
-        daemon.listen()
-        daemon.setblocking(False)
-        host = f"unix://{tmp_path}/d"
-        done = airgapbuild("load", "-H", host, "--allowed-signers", signers, unsigned, env=environ)
-        assert done.returncode == 10
-        with pytest.raises(BlockingIOError):
-            daemon.accept()
-
-
-def test_verify_tells_the_signer(
-    folder: Path, signers: Path, keys: Keys, ann: Path, environ: dict[str, str]
-) -> None:
-    assert re.search(
-        r"^SHA256SUMS\.sig +\d+ B +signature +not checked$",
-        airgapbuild("verify", folder, env=environ).stdout,
-        re.MULTILINE,
-    )
-    told = document(airgapbuild("verify", folder, "--json", env=environ))
-    assert (told["signed"], told["signer"]) == (True, None)
-    asked = ("verify", folder, "--allowed-signers", signers)
-    fingerprint = keys.fingerprint(ann)
-    done = airgapbuild(*asked, env=environ)
-    assert f"signed by {ANN} (ED25519 key {fingerprint})\n" in done.stdout
-    signer = document(airgapbuild(*asked, "--json", env=environ))["signer"]
-    assert signer == {"principal": ANN, "key": {"type": "ED25519", "fingerprint": fingerprint}}
-
-
-def test_the_policy_of_a_manifest(
-    folder: Path, signers: Path, bob: Path, keys: Keys, environ: dict[str, str], tmp_path: Path
-) -> None:
-    manifest = tmp_path / "site/airgapbuild.toml"
-    manifest.parent.mkdir()
-    (manifest.parent / "ours").write_text(f"bob {keys.public(bob)}")
-    manifest.write_text(TEXT + '[policy]\nallowed-signers = "ours"\nmin-serial = 3\n')
-    command = ("verify", "-f", manifest, folder)
-    done = airgapbuild(*command, env=environ)
-    assert done.returncode == 10
-    assert f"which {manifest.parent}/ours does not allow" in done.stderr
-    done = airgapbuild(*command, "--allowed-signers", signers, env=environ)
-    assert done.returncode == 10
-    assert "has no serial; 3 or higher is wanted" in done.stderr
-    manifest.write_text(TEXT + '[policy]\nallowed-signers = "ours"\n')
-    assert airgapbuild(*command, "--allowed-signers", signers, env=environ).returncode == 0
-    manifest.write_text(TEXT)
-    done = airgapbuild(*command, "--allowed-signers", signers, env=environ)
-    assert done.returncode == 3
-    assert f"{manifest}: has no [policy]" in done.stderr
-
-
-def test_a_bundle_does_not_vouch_for_itself(
-    folder: Path, signers: Path, environ: dict[str, str]
-) -> None:
-    shutil.copy(signers, folder / "allowed")
-    (folder / "airgapbuild.toml").write_text(TEXT + '[policy]\nallowed-signers = "allowed"\n')
-    for option, name in (("--allowed-signers", "allowed"), ("--file", "airgapbuild.toml")):
-        done = airgapbuild("verify", option, name, ".", cwd=folder, env=environ)
-        assert done.returncode == 2
-        assert f"{name}: lies in the bundle, which cannot vouch for itself" in done.stderr
-
-
-def test_a_file_of_signers_that_is_not_there_is_exit_2(
-    folder: Path, environ: dict[str, str]
-) -> None:
-    done = airgapbuild("load", "--allowed-signers", "no/file", folder, env=environ)
-    assert done.returncode == 2
-    assert "error: no/file: no such file or directory\n" in done.stderr
-
-
-def test_without_ssh_keygen_nothing_is_taken(folder: Path, signers: Path, tmp_path: Path) -> None:
-    done = airgapbuild("verify", "--allowed-signers", signers, folder, env={"PATH": str(tmp_path)})
-    assert done.returncode == 10
-    assert "ssh-keygen is not on PATH" in done.stderr
-
-
-def test_the_readmes_check_without_airgapbuild(
-    folder: Path, signers: Path, environ: dict[str, str]
-) -> None:
-    [line] = [line for line in README.read_text().splitlines() if "-Y verify" in line]
-    script = line.replace("FILE", str(signers)).replace("WHO", ANN)
-
-    def run() -> int:
-        return subprocess.run(
-            ["sh", "-ec", script], cwd=folder, env=environ, check=False
-        ).returncode
-
-    assert run() == 0
-    (folder / "SHA256SUMS").write_text((folder / "SHA256SUMS").read_text() + "\n")
-    assert run() != 0

@@ -10,16 +10,10 @@ import pytest
 
 from airgapbuild.errors import SignatureError, UsageError
 from airgapbuild.signing import AllowedSigners, Signer, SshKeygen
-from tests.engines.parts.part import Shelf
 from tests.support.keys import NAMESPACE, Keys
 
 CONTENT = b"abc  one\ndef  two\n"
 WHAT = "b/SHA256SUMS.sig"
-
-
-@pytest.fixture(scope="module")
-def keys(bed: Shelf, tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    return Keys(bed.part("ssh") / "bin", tmp_path_factory.mktemp("keys"))
 
 
 @pytest.fixture(scope="module")
