@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -328,6 +329,16 @@ def test_a_file_that_cannot_be_read(keygen: SshKeygen, tmp_path: Path) -> None:
 def test_a_file_without_an_end(keygen: SshKeygen) -> None:
     with pytest.raises(SignatureError, match=r"^/dev/zero: more than \d+ bytes$"):
         AllowedSigners.read(Path("/dev/zero"), keygen)
+
+
+def test_there_is_no_room_for_temporary_files(keygen: SshKeygen, by_ann: bytes) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+    try:
+        with pytest.raises(SignatureError, match=r"^no temporary files for ssh-keygen: File too "):
+            keygen.key_of(CONTENT, by_ann, WHAT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def program(folder: Path, script: str) -> dict[str, str]:
