@@ -13,11 +13,13 @@ from airgapbuild.bundle.index import (
     BUILDER_FILE,
     BUILDKITD_FILE,
     INDEX_FILE,
+    SIGNATURE_FILE,
     SUMS_FILE,
     is_partial,
     tarball_name,
 )
 from airgapbuild.bundle.reader import Bundle, proven
+from airgapbuild.bundle.signature import ANY, Policy
 from airgapbuild.bundle.survey import Problem, Survey, lacking, shown, survey
 from airgapbuild.errors import AirgapbuildError, BundleError, IntegrityError
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
@@ -29,10 +31,12 @@ if TYPE_CHECKING:
 
     from airgapbuild.bundle.frames import Readable
     from airgapbuild.bundle.index import BundledFile
+    from airgapbuild.signing import Signer
 
 _WORKERS: Final = 2
 _SMALL: Final = {
     SUMS_FILE: "sums",
+    SIGNATURE_FILE: "signature",
     INDEX_FILE: "index",
     LOCK_FILE: "lock",
     BUILDKITD_FILE: "builder's configuration",
@@ -53,7 +57,8 @@ class CheckedFile:
     sha256: str | None
     """As SHA256SUMS has it; None where it says nothing of the file."""
     state: str
-    """`ok`, `missing`, `wrong` (its bytes), `broken` (what it says), `foreign` or `unfinished`."""
+    """`ok`, `missing`, `wrong` (its bytes), `broken` (what it says), `foreign` or `unfinished`;
+    `not checked` for a signature that nobody asked about."""
     problems: tuple[Problem, ...]
 
 
@@ -67,6 +72,11 @@ class Verified:
     """SHA256SUMS, as it was read; None where it is not right."""
     bundle: Bundle | None
     """What its lock and its index say; None where one of them is not right."""
+    signed: bool
+    """Whether there is a signature."""
+    signer: Signer | None
+    """Whose it is; None where nobody asked."""
+    serial: int | None
 
     @property
     def size(self) -> int:
@@ -95,15 +105,18 @@ class Verified:
         return (IntegrityError if wrong else BundleError)(*lines, hint="; ".join(hints))
 
 
-def verify(folder: Path, *, quick: bool = False, progress: Progress = SILENT) -> Verified:
+def verify(
+    folder: Path, *, quick: bool = False, policy: Policy = ANY, progress: Progress = SILENT
+) -> Verified:
     """What is right and what is wrong in a bundle's folder; only sums are looked at where `quick`.
 
     All of a bundle must be there: unlike for `load`, a missing tarball is a problem.
 
     Raises:
         BundleError: there is no such folder, or it cannot be read.
+        SignatureError: the policy refuses the bundle.
     """
-    found = survey(folder)
+    found = survey(folder, policy=policy)
     problems = [*found.problems, *_missing(found)]
     files = [file for file in found.listed if file.name in found.plain and file.name != LOCK_FILE]
     files.sort(key=lambda file: -file.size)
@@ -114,8 +127,10 @@ def verify(folder: Path, *, quick: bool = False, progress: Progress = SILENT) ->
         checked = threads.map(lambda file: _check(folder / file.name, file, walked, task), files)
         problems += [problem for problem in checked if problem]
     task.done(f"{len(files)} files")
+    signed, serial = SIGNATURE_FILE in found.plain, found.index.serial if found.index else None
     sums = None if found.sums is None else found.raw_sums
-    return Verified(folder, tuple(_rows(found, problems)), sums, bundle)
+    rows = tuple(_rows(found, problems))
+    return Verified(folder, rows, sums, bundle, signed, found.signer, serial)
 
 
 def _missing(found: Survey) -> list[Problem]:
@@ -161,11 +176,12 @@ def _rows(found: Survey, problems: list[Problem]) -> list[CheckedFile]:
     if found.index:
         whats |= {f.name: f"{f.image} {f.platform}" for f in found.index.files if f.image}
     listed = {SUMS_FILE, INDEX_FILE, LOCK_FILE, *(file.name for file in found.listed)}
+    listed |= found.plain & {SIGNATURE_FILE}
     rows = []
     for name in sorted({*listed, *(problem.file for problem in problems)}):
         size = _size(found.folder / name)
         own = tuple(problem for problem in problems if problem.file == name)
-        state = "ok"
+        state = "ok" if name != SIGNATURE_FILE or found.signer else "not checked"
         if own:
             state = "missing" if size is None else _state(own) if name in listed else _surplus(name)
         sha256 = (found.sums or {}).get(name)

@@ -15,15 +15,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airgapbuild.bundle.signature import Policy, sign_bundle
 from airgapbuild.errors import LockError, UsageError
 from airgapbuild.lockfile import read_lock
 from airgapbuild.oci.content import Descriptor
 from airgapbuild.oci.digest import digest_of
 from airgapbuild.oci.reference import parse_source
 from airgapbuild.report.charts import bar
-from airgapbuild.report.facts import Facts, Signer, gather
+from airgapbuild.report.facts import Facts, gather
 from airgapbuild.report.markup import tag, visible, void
 from airgapbuild.report.page import render_page
+from airgapbuild.signing import AllowedSigners, Key, Signer, SshKeygen
+from tests.support.keys import Keys
 from tests.support.program import airgapbuild, document
 from tests.support.showcase import HOSTILE, make_showcase
 
@@ -167,7 +170,7 @@ def test_every_digest_sum_name_and_size_is_in_full(facts: Facts, made: tuple[Pat
     assert "max-parallelism = 4" in text
     for told in (
         "The bundle is whole",
-        "No signature was checked.",
+        "It is not signed.",
         "3 layers, 2 shared",
         "Serial42",
     ):
@@ -250,11 +253,34 @@ def test_without_a_document_the_files_are_still_told(
     assert facts.name == ("builders" if name == "SHA256SUMS" else "b")
 
 
-def test_who_signed_it_stands_at_the_top(facts: Facts) -> None:
-    signer = Signer('<b>"officer', "ED25519 SHA256:abc")
-    text = read(replace(facts, signer=signer)).text
-    assert 'Signed by <b>"officer, with the key ED25519 SHA256:abc.' in text
-    assert "No signature" not in text
+def test_who_signed_it_stands_at_the_top(folder: Path, keys: Keys) -> None:
+    key, keygen = keys.make("officer"), SshKeygen.find(keys.environ)
+    assert "It is not signed." in read(gather(folder)).text
+    sign_bundle(folder, key, keygen, pytest.fail)
+    unasked = read(gather(folder))
+    assert "Its signature was not checked." in unasked.text
+    assert "The bundle is whole" in unasked.text
+    assert ("span", {"class": "aside"}) in unasked.elements
+    assert "bad" not in {found.get("class") for _, found in unasked.elements}
+    allowed = AllowedSigners.read(keys.allow(key, "officer@corp.example"), keygen)
+    text = read(gather(folder, policy=Policy(allowed))).text
+    assert "Signed by officer@corp.example, who is allowed to, with the " in text
+    assert f"ED25519 key {keys.fingerprint(key)}." in text
+
+
+def test_a_signer_is_shown_as_text(facts: Facts) -> None:
+    signer = Signer('<b>"\u202e', Key("ED25519", "SHA256:abc"))
+    text = read(replace(facts, verified=replace(facts.verified, signer=signer))).text
+    assert 'Signed by <b>"\\u202e, who' in text
+
+
+def test_a_bundle_that_is_refused_gets_no_page(folder: Path, keys: Keys, tmp_path: Path) -> None:
+    signers = keys.allow(keys.make("officer"), "officer@corp.example")
+    options = ("--allowed-signers", signers)
+    done = airgapbuild("report", folder, *options, cwd=tmp_path, env=keys.environ)
+    assert done.returncode == 10
+    assert "is not signed" in done.stderr
+    assert not list(tmp_path.glob("*.html"))
 
 
 def test_a_difference_tells_what_the_receiver_must_hold(facts: Facts) -> None:

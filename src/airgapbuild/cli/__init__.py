@@ -32,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 a bug, 2 usage, 3 manifest, 4 lock, 5 registry, "
-    "6 wrong content, 7 bundle, 8 daemon, 9 builder.",
+    "6 wrong content, 7 bundle, 8 daemon, 9 builder, 10 signature.",
 )
 app.command("init")(init_command)
 app.command("lock")(lock_command)

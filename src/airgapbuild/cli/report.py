@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from airgapbuild.cli.console import Color, Console, error_document
-from airgapbuild.cli.options import ColorWhen, Json, Quiet, Verbose
+from airgapbuild.cli.options import (
+    ColorWhen,
+    Json,
+    MinSerial,
+    PolicyPath,
+    Quiet,
+    Signers,
+    Verbose,
+)
 from airgapbuild.errors import UsageError
 from airgapbuild.files import write_if_changed
 
@@ -30,6 +38,9 @@ def report_command(
             show_default="<name>-report.html",
         ),
     ] = None,
+    file: PolicyPath = None,
+    allowed_signers: Signers = None,
+    min_serial: MinSerial = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -42,15 +53,18 @@ def report_command(
     changed since an earlier bundle; the builder; signatures and attestations; every file and sum.
     It is for screen, phone and print, fetches nothing and runs nothing.
 
-    Exit codes are those of verify; the page is written all the same.
+    Exit codes are those of verify. For 6 and 7 the page is written all the same; a bundle that is
+    refused (10) gets none.
 
     **Examples**
 
         airgapbuild report bundles/builders
         airgapbuild report /media/usb/builders --since last/airgapbuild.lock -o approve.html
+        airgapbuild report bundles/builders --allowed-signers allowed_signers
     """
     console = Console("report", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
+        from airgapbuild.cli.connect import policy_for
         from airgapbuild.report.facts import gather
         from airgapbuild.report.page import render_page
 
@@ -60,7 +74,8 @@ def report_command(
                 f"{folder}: lies in the bundle, where a report would be a foreign file",
                 hint="-o FILE puts it elsewhere",
             )
-        facts = gather(bundle, since=since, progress=console)
+        policy = policy_for(bundle, file, allowed_signers, min_serial)
+        facts = gather(bundle, since=since, policy=policy, progress=console)
         page = output or Path(f"{facts.name}-report.html")
         try:
             write_if_changed(page, render_page(facts))

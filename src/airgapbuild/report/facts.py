@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airgapbuild.bundle.reader import peek
+from airgapbuild.bundle.signature import ANY, Policy
 from airgapbuild.diff import diff
 from airgapbuild.files import must_exist
 from airgapbuild.inspection import inspect_bundle
@@ -34,16 +35,6 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Signer:
-    """Whose signature SHA256SUMS has."""
-
-    principal: str
-    """As the list of allowed signers has it."""
-    key: str
-    """The type and the fingerprint of the key."""
-
-
-@dataclass(frozen=True)
 class Facts:
     """What is known of a bundle."""
 
@@ -56,15 +47,13 @@ class Facts:
     since: Identity | None
     changes: Diff | None
     """What has changed since then."""
-    signer: Signer | None
-    """None where no signature was checked."""
 
 
 def gather(
     folder: Path,
     *,
     since: Path | None = None,
-    signer: Signer | None = None,
+    policy: Policy = ANY,
     progress: Progress = SILENT,
 ) -> Facts:
     """All of a bundle, which is verified first, and what has changed since another one or a lock.
@@ -74,9 +63,10 @@ def gather(
     Raises:
         UsageError: there is nothing of the name `since`.
         BundleError, IntegrityError, LockError: `since`, or the folder, cannot be read.
+        SignatureError: the policy refuses the bundle.
     """
     before = _identity(since) if since else None
-    verified = verify(folder, progress=progress)
+    verified = verify(folder, policy=policy, progress=progress)
     bundle = verified.bundle
     wrong = {file.name for file in verified.files if file.state != "ok"}
     return Facts(
@@ -86,7 +76,6 @@ def gather(
         content=inspect_bundle(bundle, unread=wrong) if bundle else None,
         since=before,
         changes=diff(since, folder) if since and bundle else None,
-        signer=signer,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from airgapbuild import __version__
 from airgapbuild.builder.buildkitd import render
@@ -35,7 +35,10 @@ from airgapbuild.words import size_words
 if TYPE_CHECKING:
     from airgapbuild.inspection import Inspected
     from airgapbuild.report.facts import Facts
-    from airgapbuild.verify import CheckedFile
+    from airgapbuild.verify import CheckedFile, Verified
+
+_STATES: Final = {"ok": "ok", "not checked": "aside"}
+"""How a file's state is shown that is no problem."""
 
 
 def render_page(facts: Facts) -> bytes:
@@ -106,13 +109,13 @@ def _verdict(facts: Facts) -> Markup:
         problems = tag("ul", *(tag("li", line) for line in error.lines))
         hint = [tag("p", tag("strong", "What to do: "), error.hint)] if error.hint else []
         title = f"Not whole: {count(len(error.lines), 'problem')}"
-        return _verdict_box("broken", title, problems, *hint, _signature(facts))
+        return _verdict_box("broken", title, problems, *hint, _signature(verified))
     words = (
         "Every file has the size and the sum that the bundle says, no file is missing and none is "
         "foreign. Inside the tarballs, every byte was checked along the chain from the lock over "
         "index, manifest and config to the layers."
     )
-    return _verdict_box("whole", "The bundle is whole", tag("p", words), _signature(facts))
+    return _verdict_box("whole", "The bundle is whole", tag("p", words), _signature(verified))
 
 
 def _verdict_box(state: str, title: str, *children: Child) -> Markup:
@@ -126,21 +129,13 @@ def _verdict_box(state: str, title: str, *children: Child) -> Markup:
     )
 
 
-def _signature(facts: Facts) -> Markup:
-    if signer := facts.signer:
-        return tag(
-            "p",
-            tag("strong", "Signed by ", signer.principal),
-            ", with the key ",
-            code(str(signer.key)),
-            ".",
-        )
-    return tag(
-        "p",
-        tag("strong", "No signature was checked."),
-        " Who made the bundle is not proven: compare the fingerprint with one that you have got "
-        "another way.",
-    )
+def _signature(verified: Verified) -> Markup:
+    if signer := verified.signer:
+        signed = tag("strong", "Signed by ", signer.principal)
+        return tag("p", signed, ", who is allowed to, with the ", code(str(signer.key)), ".")
+    known = "Its signature was not checked." if verified.signed else "It is not signed."
+    told = " Who made it is not proven: compare the fingerprint with one that came another way."
+    return tag("p", tag("strong", known), told)
 
 
 def _fingerprint(sums: bytes) -> Markup:
@@ -201,7 +196,7 @@ def _file(file: CheckedFile, largest: int) -> tuple[Child, ...]:
     if file.size is not None:
         drawn = bar([(file.size, "own")], largest)
         size = together([tag("div", size_words(file.size), class_="figure"), drawn])
-    state = tag("span", file.state, class_="ok" if file.state == "ok" else "bad")
+    state = tag("span", file.state, class_=_STATES.get(file.state, "bad"))
     return lines(name), size, state
 
 
