@@ -236,7 +236,10 @@ def test_what_is_damaged_is_told_and_the_rest_is_still_shown(folder: Path) -> No
 
 def test_a_missing_tarball_is_told_at_its_image(folder: Path) -> None:
     (folder / KIT).unlink()
-    assert f"{KIT} is missing" in read(gather(folder)).text
+    text = read(gather(folder)).text
+    assert f"{KIT} is missing" in text
+    assert "missing or not right, it cannot be told" in text
+    assert "Nothing: every image" not in text
 
 
 @pytest.mark.parametrize("name", ["airgapbuild.lock", "bundle.json", "SHA256SUMS"])

@@ -18,7 +18,6 @@ from airgapbuild.verify import verify
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from airgapbuild.bundle.reader import Bundle
     from airgapbuild.diff import Diff
     from airgapbuild.inspection import Inspected
     from airgapbuild.verify import Verified
@@ -41,9 +40,8 @@ class Facts:
     name: str
     """The bundle's; the folder's where the lock is not right."""
     verified: Verified
-    identity: Identity | None
-    """None, as the next, where the lock or the index is not right."""
     content: Inspected | None
+    """None where the lock or the index is not right."""
     since: Identity | None
     changes: Diff | None
     """What has changed since then."""
@@ -72,7 +70,6 @@ def gather(
     return Facts(
         name=bundle.lock.name if bundle else folder.resolve().name,
         verified=verified,
-        identity=_of_bundle(bundle) if bundle else None,
         content=inspect_bundle(bundle, unread=wrong) if bundle else None,
         since=before,
         changes=diff(since, folder) if since and bundle else None,
@@ -82,9 +79,6 @@ def gather(
 def _identity(path: Path) -> Identity:
     must_exist(path)
     if path.is_dir():
-        return _of_bundle(peek(path))
+        bundle = peek(path)
+        return Identity(bundle.lock.name, bundle.index.serial, bundle.index.lock)
     return Identity(read_lock(path).name, None, digest_of(path.read_bytes()))
-
-
-def _of_bundle(bundle: Bundle) -> Identity:
-    return Identity(bundle.lock.name, bundle.index.serial, bundle.index.lock)

@@ -49,7 +49,7 @@ def images_section(content: Inspected) -> Markup:
 
 def _legend(content: Inspected) -> Markup:
     kinds = {"own": "its own", "shared": "also in another image or platform of this bundle"}
-    if any(platform.layers is None for image in content.images for platform in image.platforms):
+    if not _all_read(content):
         kinds["unknown"] = "not looked into"
     swatches = [
         tag("span", tag("span", class_=f"swatch {kind}", aria_hidden="true"), f" {words}")
@@ -115,7 +115,8 @@ def _drawn(content: Inspected, platform: InspectedPlatform, largest: int) -> Mar
         return together([_size(platform), bar([(platform.size, "unknown")], largest)])
     kinds = ["shared" if len(content.owners[it.digest]) > 1 else "own" for it in platform.layers]
     pieces = [(layer.size, kind) for layer, kind in zip(platform.layers, kinds, strict=True)]
-    told = count(len(kinds), "layer") + (f", {n} shared" if (n := kinds.count("shared")) else "")
+    shared = kinds.count("shared")
+    told = count(len(kinds), "layer") + (f", {shared} shared" if shared else "")
     return together([_size(platform), bar(pieces, largest), tag("div", told, class_="aside")])
 
 
@@ -179,8 +180,8 @@ def evidence_section(content: Inspected) -> Markup:
         "Evidence",
         tag(
             "p",
-            "What vouches for the images, as their publishers attached it. It is carried "
-            "unchanged; this report does not judge it.",
+            "What was attached to the images where they come from. It is carried unchanged; "
+            "this report does not judge it.",
         ),
         table(
             "Attestations, signatures and SBOMs",
@@ -197,8 +198,16 @@ def evidence_section(content: Inspected) -> Markup:
     )
 
 
+def _all_read(content: Inspected) -> bool:
+    platforms = [platform for image in content.images for platform in image.platforms]
+    return all(platform.layers is not None for platform in platforms)
+
+
 def needs_section(content: Inspected) -> Markup:
     """What the receiver must hold already."""
+    title = "What the receiver must hold already"
+    unread = "Of images whose tarballs are missing or not right, it cannot be told."
+    caveat = [] if _all_read(content) else [tag("p", unread)]
     rows: list[tuple[Child, ...]] = [
         (digits(blob.digest), size_words(blob.size), f"{image.name} {platform.platform}")
         for image in content.images
@@ -206,13 +215,14 @@ def needs_section(content: Inspected) -> Markup:
         for blob in platform.lacking
     ]
     if not rows:
-        words = "Nothing: every image is here with all that it consists of."
-        return section("needs", "What the receiver must hold already", tag("p", words))
+        whole = tag("p", "Nothing: every image is here with all that it consists of.")
+        return section("needs", title, *(caveat or [whole]))
     return section(
         "needs",
-        "What the receiver must hold already",
+        title,
         tag("p", "This bundle is a difference: these parts of its images are not in it."),
         table(
             "Content that is not in the bundle", ("Content", "Size", "Of"), rows, class_="layers"
         ),
+        *caveat,
     )

@@ -92,7 +92,7 @@ def _header(facts: Facts) -> Markup:
 
 def _summary(facts: Facts, content: Inspected) -> Markup:
     platforms = {platform.platform for image in content.images for platform in image.platforms}
-    serial = facts.identity.serial if facts.identity else None
+    serial = facts.verified.serial
     return terms(
         ("Images", str(len(content.images))),
         ("Platforms", listed(sorted(platforms))),
