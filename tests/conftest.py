@@ -81,7 +81,9 @@ def images(bed: Shelf) -> dict[str, Image]:
 
 @pytest.fixture(scope="session")
 def keys(bed: Shelf, tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    return Keys(bed.part("ssh") / "bin", tmp_path_factory.mktemp("keys"))
+    """With the OpenSSH on PATH: another one in each root folder of `pythons`."""
+    keygen = shutil.which("ssh-keygen") or bed.part("ssh") / "bin/ssh-keygen"
+    return Keys(Path(keygen).parent, tmp_path_factory.mktemp("keys"))
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
 import shutil
 import socket
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,6 +20,7 @@ from tests.support.forgery import TEXT, make_bundle
 from tests.support.keys import Keys
 from tests.support.memory import MemorySource
 from tests.support.program import PROGRAM, airgapbuild, document, environment
+from tests.support.terminal import NO_TERMINAL, Typist
 
 README = Path(__file__).parents[2] / "README.md"
 ANN = "ann@corp.example"
@@ -121,7 +119,7 @@ def test_a_key_that_does_not_sign_leaves_a_whole_bundle(
     project: Path, keys: Keys, environ: dict[str, str]
 ) -> None:
     locked = keys.make("locked", passphrase="a secret")
-    done = airgapbuild("export", "--sign", locked, cwd=project, env=environ, prefix=("setsid",))
+    done = airgapbuild("export", "--sign", locked, cwd=project, env=environ, prefix=NO_TERMINAL)
     assert done.returncode == 10
     assert re.search(rf"^error: {locked}: does not sign: .* passphrase", done.stderr, re.MULTILINE)
     assert " hint: add the key to an ssh-agent, or sign where there is a terminal" in done.stderr
@@ -129,39 +127,14 @@ def test_a_key_that_does_not_sign_leaves_a_whole_bundle(
     assert airgapbuild("verify", "bundles/b", cwd=project, env=environ).returncode == 0
 
 
-class Typist:
-    """Somebody at a terminal, where an export asks for the passphrase of its key."""
-
-    def __init__(self, project: Path, key: Path, environ: dict[str, str]) -> None:
-        self._terminal, theirs = pty.openpty()
-        self.told = b""
-        self.running = subprocess.Popen(
-            ["setsid", "--ctty", PROGRAM, "export", "--sign", key],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            cwd=project,
-            env=environment({**environ, "TERM": "xterm"}),
-        )
-        os.close(theirs)
-        while b"passphrase" not in self.told:
-            self.told += os.read(self._terminal, 1024)
-
-    def type(self, text: bytes) -> None:
-        os.write(self._terminal, text)
-
-    def end(self) -> int:
-        """The exit code, when all has been said."""
-        with suppress(OSError):  # which is how a terminal says that nobody is there any more
-            while True:
-                self.told += os.read(self._terminal, 1024)
-        os.close(self._terminal)
-        return self.running.wait()
-
-
 @pytest.fixture
 def typist(project: Path, keys: Keys, environ: dict[str, str]) -> Typist:
-    return Typist(project, keys.make("locked", passphrase="a secret"), environ)
+    """Somebody who is asked for the passphrase of a key, in an export."""
+    key = keys.make("locked", passphrase="a secret")
+    env = environment({**environ, "TERM": "xterm"})
+    typist = Typist((PROGRAM, "export", "--sign", key), project, env)
+    typist.wait_for(b"passphrase")
+    return typist
 
 
 def test_a_passphrase_is_asked_for_at_the_terminal(typist: Typist) -> None:

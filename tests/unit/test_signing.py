@@ -12,6 +12,7 @@ import pytest
 from airgapbuild.errors import SignatureError, UsageError
 from airgapbuild.signing import AllowedSigners, Signer, SshKeygen
 from tests.support.keys import NAMESPACE, Keys
+from tests.support.terminal import NO_TERMINAL
 
 CONTENT = b"abc  one\ndef  two\n"
 WHAT = "b/SHA256SUMS.sig"
@@ -286,7 +287,7 @@ def test_a_passphrase_that_nobody_can_type(keys: Keys, keygen: SshKeygen) -> Non
     code = ("from pathlib import Path; import os, sys; from airgapbuild.signing import SshKeygen;"
             "SshKeygen.find(os.environ).sign(b'', Path(sys.argv[1]), print)")  # fmt: skip
     done = subprocess.run(
-        ["setsid", "--wait", sys.executable, "-c", code, key],
+        [*NO_TERMINAL, sys.executable, "-c", code, key],
         env=keys.environ,
         stdin=subprocess.PIPE,
         capture_output=True,

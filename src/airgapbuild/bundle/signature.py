@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airgapbuild.signing import AllowedSigners, Key, Signer, SshKeygen
 
 _MAX_SIGNATURE: Final = 64 << 10
-"""In bytes. One with a certificate and the largest RSA keys that ssh-keygen makes has 12 KiB."""
+"""In bytes. One with a certificate and the largest RSA keys of ssh-keygen has about 12 KiB."""
 
 
 @dataclass(frozen=True)
