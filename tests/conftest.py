@@ -18,6 +18,7 @@ from tests.engines.netns import Namespace
 from tests.engines.parts.part import Shelf
 from tests.engines.registry import Registry
 from tests.engines.registry import images as read_images
+from tests.support.keys import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +77,13 @@ def bed() -> Shelf:
 @pytest.fixture(scope="session")
 def images(bed: Shelf) -> dict[str, Image]:
     return read_images(bed)
+
+
+@pytest.fixture(scope="session")
+def keys(bed: Shelf, tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    """With the OpenSSH on PATH: another one in each root folder of `pythons`."""
+    keygen = shutil.which("ssh-keygen") or bed.part("ssh") / "bin/ssh-keygen"
+    return Keys(Path(keygen).parent, tmp_path_factory.mktemp("keys"))
 
 
 @pytest.fixture(scope="session")

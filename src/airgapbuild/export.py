@@ -14,6 +14,7 @@ from airgapbuild.bundle.index import (
     BUILDER_FILE,
     BUILDKITD_FILE,
     INDEX_FILE,
+    SIGNATURE_FILE,
     SUMS_FILE,
     VERSION,
     BundledFile,
@@ -129,7 +130,7 @@ def _foreign(folder: Path, wanted: set[str]) -> set[str]:
         ours = set(parse_sums((folder / SUMS_FILE).read_bytes(), SUMS_FILE))
     except (FileNotFoundError, BundleError):
         ours = set()
-    small = {LOCK_FILE, BUILDKITD_FILE, BUILDER_FILE, INDEX_FILE, SUMS_FILE}
+    small = {LOCK_FILE, BUILDKITD_FILE, BUILDER_FILE, INDEX_FILE, SUMS_FILE, SIGNATURE_FILE}
     for path in sorted(folder.iterdir()):
         if not is_partial(path.name) and path.name not in ours | wanted | small:
             hint = "a bundle has a folder of its own: choose another with -o, or move this away"

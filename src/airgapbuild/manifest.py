@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, Strict, ValidationError, ValidationInfo
+from pydantic import AfterValidator, Field, NonNegativeInt, Strict, ValidationError, ValidationInfo
 
 from airgapbuild.buildkitd import Buildkitd, mirror
 from airgapbuild.document import (
@@ -123,6 +123,18 @@ class BundleEntry(Table):
     )
 
 
+class PolicyEntry(Table):
+    """What is demanded of a bundle where it is taken over; nothing of it goes into one."""
+
+    allowed_signers: PathField | None = Field(
+        default=None,
+        description="Who may have signed it: a file as ssh-keygen(1) has it under ALLOWED SIGNERS.",
+    )
+    min_serial: NonNegativeInt | None = Field(
+        default=None, description="The lowest serial that is not too old."
+    )
+
+
 class BuilderEntry(Table):
     """The buildx builder that `load` makes."""
 
@@ -158,6 +170,9 @@ class Manifest(Table):
     )
     bundle: BundleEntry = Field(
         default_factory=BundleEntry, description="What it holds beside the images."
+    )
+    policy: PolicyEntry | None = Field(
+        default=None, description="What `verify` and `load` with --file demand of a bundle."
     )
     builder: BuilderEntry | None = Field(default=None, description="The builder, if one is wanted.")
     buildkitd: Buildkitd = Field(

@@ -13,11 +13,13 @@ from airgapbuild.bundle.index import (
     BUILDER_FILE,
     BUILDKITD_FILE,
     INDEX_FILE,
+    SIGNATURE_FILE,
     SUMS_FILE,
     is_partial,
     tarball_name,
 )
 from airgapbuild.bundle.reader import Bundle, proven
+from airgapbuild.bundle.signature import ANY, Policy
 from airgapbuild.bundle.survey import Problem, Survey, lacking, shown, survey
 from airgapbuild.errors import AirgapbuildError, BundleError, IntegrityError
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
@@ -29,10 +31,12 @@ if TYPE_CHECKING:
 
     from airgapbuild.bundle.frames import Readable
     from airgapbuild.bundle.index import BundledFile
+    from airgapbuild.signing import Signer
 
 _WORKERS: Final = 2
 _SMALL: Final = {
     SUMS_FILE: "sums",
+    SIGNATURE_FILE: "signature",
     INDEX_FILE: "index",
     LOCK_FILE: "lock",
     BUILDKITD_FILE: "builder's configuration",
@@ -50,8 +54,11 @@ class CheckedFile:
     """In bytes, as it lies there; None where it is missing."""
     what: str
     """What it is in the bundle: `lock`, `index`, …; a tarball's image and platform."""
+    sha256: str | None
+    """As SHA256SUMS has it; None where it says nothing of the file."""
     state: str
-    """`ok`, `missing`, `wrong` (its bytes), `broken` (what it says), `foreign` or `unfinished`."""
+    """`ok`, `missing`, `wrong` (its bytes), `broken` (what it says), `foreign` or `unfinished`;
+    `not checked` for a signature that nobody asked about."""
     problems: tuple[Problem, ...]
 
 
@@ -61,6 +68,20 @@ class Verified:
 
     folder: Path
     files: tuple[CheckedFile, ...]
+    sums: bytes | None
+    """SHA256SUMS, as it was read; None where it is not right."""
+    bundle: Bundle | None
+    """What its lock and its index say; None where one of them is not right."""
+    signed: bool
+    """Whether there is a signature."""
+    signer: Signer | None
+    """Whose it is; None where nobody asked."""
+    serial: int | None
+
+    @property
+    def size(self) -> int:
+        """Of all files that are there, in bytes."""
+        return sum(file.size or 0 for file in self.files)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -84,27 +105,32 @@ class Verified:
         return (IntegrityError if wrong else BundleError)(*lines, hint="; ".join(hints))
 
 
-def verify(folder: Path, *, quick: bool = False, progress: Progress = SILENT) -> Verified:
+def verify(
+    folder: Path, *, quick: bool = False, policy: Policy = ANY, progress: Progress = SILENT
+) -> Verified:
     """What is right and what is wrong in a bundle's folder; only sums are looked at where `quick`.
 
     All of a bundle must be there: unlike for `load`, a missing tarball is a problem.
 
     Raises:
         BundleError: there is no such folder, or it cannot be read.
+        SignatureError: the policy refuses the bundle.
     """
-    found = survey(folder)
+    found = survey(folder, policy=policy)
     problems = [*found.problems, *_missing(found)]
     files = [file for file in found.listed if file.name in found.plain and file.name != LOCK_FILE]
     files.sort(key=lambda file: -file.size)
-    bundle = None
-    if found.lock and found.index and not quick:
-        bundle = Bundle(folder, found.lock, found.index)
+    bundle = Bundle(folder, found.lock, found.index) if found.lock and found.index else None
+    walked = None if quick else bundle
     task = progress.task("verify", sum(file.size for file in files))
     with pool(_WORKERS, "verify") as threads:
-        checked = threads.map(lambda file: _check(folder / file.name, file, bundle, task), files)
+        checked = threads.map(lambda file: _check(folder / file.name, file, walked, task), files)
         problems += [problem for problem in checked if problem]
     task.done(f"{len(files)} files")
-    return Verified(folder, tuple(_rows(found, problems)))
+    signed, serial = SIGNATURE_FILE in found.plain, found.index.serial if found.index else None
+    sums = None if found.sums is None else found.raw_sums
+    rows = tuple(_rows(found, problems))
+    return Verified(folder, rows, sums, bundle, signed, found.signer, serial)
 
 
 def _missing(found: Survey) -> list[Problem]:
@@ -150,14 +176,16 @@ def _rows(found: Survey, problems: list[Problem]) -> list[CheckedFile]:
     if found.index:
         whats |= {f.name: f"{f.image} {f.platform}" for f in found.index.files if f.image}
     listed = {SUMS_FILE, INDEX_FILE, LOCK_FILE, *(file.name for file in found.listed)}
+    listed |= found.plain & {SIGNATURE_FILE}
     rows = []
     for name in sorted({*listed, *(problem.file for problem in problems)}):
         size = _size(found.folder / name)
         own = tuple(problem for problem in problems if problem.file == name)
-        state = "ok"
+        state = "ok" if name != SIGNATURE_FILE or found.signer else "not checked"
         if own:
             state = "missing" if size is None else _state(own) if name in listed else _surplus(name)
-        rows.append(CheckedFile(shown(name), size, whats.get(name, ""), state, own))
+        sha256 = (found.sums or {}).get(name)
+        rows.append(CheckedFile(shown(name), size, whats.get(name, ""), sha256, state, own))
     return rows
 
 

@@ -67,9 +67,30 @@ def test_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
     assert parse(text, tmp_path).registries["r.example"].ca == tmp_path / "corp.pem"
 
 
+def test_a_policy_names_signers_and_a_serial(tmp_path: Path) -> None:
+    (tmp_path / "signers").write_text("x")
+    text = HEAD + IMAGE
+    policy = parse(text + '[policy]\nallowed-signers = "signers"\nmin-serial = 0', tmp_path).policy
+    assert policy is not None
+    assert (policy.allowed_signers, policy.min_serial) == (tmp_path / "signers", 0)
+    assert parse(text).policy is None
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
+        (
+            HEAD + IMAGE + '[policy]\nallowed-signers = "nobody"',
+            f"airgapbuild.toml:9: policy.allowed-signers: there is no file '{Path.cwd()}/nobody'",
+        ),
+        (
+            HEAD + IMAGE + "[policy]\nmin-serial = -1",
+            "airgapbuild.toml:9: policy.min-serial: must be greater than or equal to 0, not -1",
+        ),
+        (
+            HEAD + IMAGE + "[policy]\nsigners = 1",
+            "airgapbuild.toml:9: policy.signers: unknown key, did you mean 'allowed-signers'?",
+        ),
         (
             HEAD.replace("version = 1", "version = 2") + IMAGE,
             "airgapbuild.toml:1: version: must be 1, not 2",

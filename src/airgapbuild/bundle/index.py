@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 INDEX_FILE: Final = "bundle.json"
 SUMS_FILE: Final = "SHA256SUMS"
+SIGNATURE_FILE: Final = "SHA256SUMS.sig"
 BUILDKITD_FILE: Final = "buildkitd.toml"
 BUILDER_FILE: Final = "builder.json"
 VERSION: Final = 1
@@ -67,7 +68,9 @@ class BundleIndex(Table):
         default=None, description="Grows from bundle to bundle, so that an older one is known."
     )
     lock: DigestField = Field(description="Of airgapbuild.lock.")
-    files: Many[BundledFile] = Field(description="Every file but bundle.json and SHA256SUMS.")
+    files: Many[BundledFile] = Field(
+        description="Every file but bundle.json, SHA256SUMS and its signature."
+    )
 
     def file(self, name: str) -> BundledFile | None:
         """The file of this name."""

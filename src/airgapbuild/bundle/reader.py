@@ -22,6 +22,7 @@ from airgapbuild.bundle.index import (
     BundleIndex,
     tarball_name,
 )
+from airgapbuild.bundle.signature import ANY, Policy
 from airgapbuild.bundle.survey import Survey, compare, survey
 from airgapbuild.bundle.walk import walk
 from airgapbuild.errors import BundleError, IntegrityError
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from airgapbuild.oci.image import PlatformImage
     from airgapbuild.oci.reference import Reference
+    from airgapbuild.signing import Signer
 
 _READ: Final = 1 << 20
 _WORKERS: Final = 2
@@ -52,6 +54,8 @@ class Bundle:
     folder: Path
     lock: Lock
     index: BundleIndex
+    signer: Signer | None = None
+    """Who has signed it; None where nobody asked."""
 
     def has(self, image: LockedImage, locked: LockedPlatform) -> bool:
         """Whether the tarball of a platform is here; a receiver may take over only some."""
@@ -158,15 +162,16 @@ class Bundle:
         return file
 
 
-def open_bundle(folder: Path, *, besides: Collection[str] = ()) -> Bundle:
+def open_bundle(folder: Path, *, besides: Collection[str] = (), policy: Policy = ANY) -> Bundle:
     """The bundle in a folder, its small files proven and no file too many, but for `besides`.
 
     Raises:
         BundleError: it is no bundle, or a file is missing, foreign, or not a plain file.
         IntegrityError: bundle.json or airgapbuild.lock is not what the sums say.
         LockError: the lock is of a newer version.
+        SignatureError: the policy refuses it.
     """
-    found = survey(folder, besides=besides)
+    found = survey(folder, besides=besides, policy=policy)
     if found.problems:
         raise found.problems[0].error
     return _bundle(found)
@@ -184,7 +189,7 @@ def peek(folder: Path) -> Bundle:
 def _bundle(found: Survey) -> Bundle:
     if found.index is None or found.lock is None:
         raise found.problems[0].error
-    return Bundle(found.folder, found.lock, found.index)
+    return Bundle(found.folder, found.lock, found.index, found.signer)
 
 
 @contextmanager

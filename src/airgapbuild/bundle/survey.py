@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from airgapbuild.bundle.index import (
     FETCH_AGAIN,
     INDEX_FILE,
+    SIGNATURE_FILE,
     SUMS_FILE,
     BundledFile,
     BundleIndex,
@@ -22,6 +23,7 @@ from airgapbuild.bundle.index import (
     parse_sums,
     sha256_of,
 )
+from airgapbuild.bundle.signature import ANY, Policy
 from airgapbuild.errors import AirgapbuildError, BundleError, IntegrityError
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
 from airgapbuild.lockfile import Lock, parse_lock
@@ -30,6 +32,8 @@ from airgapbuild.oci.digest import digest_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
+
+    from airgapbuild.signing import Signer
 
 _DOCUMENTS: Final = frozenset({SUMS_FILE, INDEX_FILE, LOCK_FILE})
 _MAX_SMALL_FILE: Final = 16 << 20
@@ -51,6 +55,8 @@ class Survey:
     """A bundle's folder: its documents, as far as they are right, and what else is there."""
 
     folder: Path
+    raw_sums: bytes | None
+    """SHA256SUMS as it was read, whether it is right or not."""
     sums: Mapping[str, str] | None
     index: BundleIndex | None
     lock: Lock | None
@@ -58,6 +64,8 @@ class Survey:
     """The names of the plain files."""
     problems: tuple[Problem, ...]
     """All that is wrong. A tarball may be missing: a receiver may take over only some."""
+    signer: Signer | None = None
+    """Who has signed the sums; None where nobody asked."""
 
     @property
     def listed(self) -> tuple[BundledFile, ...]:
@@ -71,21 +79,29 @@ class Survey:
         )
 
 
-def survey(folder: Path, *, besides: Collection[str] = ()) -> Survey:
+def survey(folder: Path, *, besides: Collection[str] = (), policy: Policy = ANY) -> Survey:
     """What lies in a folder; of the files in `besides` nothing is said.
 
     Raises:
         BundleError: there is no such folder, or it cannot be read.
+        SignatureError: the policy refuses the bundle; nothing more is read of it then.
     """
     kinds = {name: mode for name, mode in _kinds(folder).items() if name not in besides}
     found = _Findings()
     sums_path, index_path = folder / SUMS_FILE, folder / INDEX_FILE
-    sums = found.get(SUMS_FILE, lambda: parse_sums(_read(sums_path), str(sums_path)))
+    raw = found.get(SUMS_FILE, lambda: _read(sums_path))
+    # These bytes are verified, and these are parsed: whatever becomes of the file meanwhile.
+    signer = policy.signer(folder, raw)
+    sums = None
+    if raw is not None:
+        sums = found.get(SUMS_FILE, lambda: parse_sums(raw, str(sums_path)))
     index = found.get(
         INDEX_FILE,
         lambda: parse_bundle_index(_vouched(folder, INDEX_FILE, sums), str(index_path)),
         fetch=(INDEX_FILE, SUMS_FILE),
     )
+    if index is not None:
+        policy.check_serial(index.serial, str(index_path))
     lock = found.get(LOCK_FILE, lambda: _lock(folder, sums, index))
     if sums is not None and index is not None:
         found.get(SUMS_FILE, lambda: _agree(folder, sums, index))
@@ -93,9 +109,9 @@ def survey(folder: Path, *, besides: Collection[str] = ()) -> Survey:
         files = {file.name: file for file in index.files} if index else {}
         tarballs = {name for name, file in files.items() if file.image}
         required = {*files, *(sums or ())} - tarballs - _DOCUMENTS
-        _look_around(folder, kinds, required, tarballs, found)
+        _look_around(folder, kinds, required, tarballs | {SIGNATURE_FILE}, found)
     plain = frozenset(name for name, mode in kinds.items() if stat.S_ISREG(mode))
-    return Survey(folder, sums, index, lock, plain, tuple(found.problems))
+    return Survey(folder, raw, sums, index, lock, plain, tuple(found.problems), signer)
 
 
 def lacking(folder: Path, name: str) -> Problem:

@@ -28,6 +28,7 @@ from airgapbuild.bundle.index import (
     render_sums,
     sha256_of,
 )
+from airgapbuild.bundle.signature import drop_signature
 from airgapbuild.files import write_if_changed
 from airgapbuild.oci.archive import END, blob_digest
 from airgapbuild.oci.digest import digest_of
@@ -204,12 +205,17 @@ class Tarball:
 
 
 def write_index(folder: Path, index: BundleIndex) -> bool:
-    """Writes bundle.json and then SHA256SUMS, which makes the bundle whole; whether it had to."""
+    """Writes bundle.json and then SHA256SUMS, which makes the bundle whole; whether it had to.
+
+    A signature goes with the sums that it was made for.
+    """
     raw = render_index(index)
     sums = {file.name: file.sha256 for file in index.files}
     sums[INDEX_FILE] = sha256_of(digest_of(raw))
+    raw_sums = render_sums(sums)
+    drop_signature(folder, unless=raw_sums)
     changed = write_if_changed(folder / INDEX_FILE, raw)
-    return write_if_changed(folder / SUMS_FILE, render_sums(sums)) or changed
+    return write_if_changed(folder / SUMS_FILE, raw_sums) or changed
 
 
 def small_file(name: str, content: bytes) -> BundledFile:

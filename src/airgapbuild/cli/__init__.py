@@ -22,6 +22,7 @@ from airgapbuild.cli.inspect import inspect_command
 from airgapbuild.cli.load import load_command
 from airgapbuild.cli.lock import lock_command
 from airgapbuild.cli.outdated import outdated_command
+from airgapbuild.cli.report import report_command
 from airgapbuild.cli.verify import verify_command
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 a bug, 2 usage, 3 manifest, 4 lock, 5 registry, "
-    "6 wrong content, 7 bundle, 8 daemon, 9 builder.",
+    "6 wrong content, 7 bundle, 8 daemon, 9 builder, 10 signature.",
 )
 app.command("init")(init_command)
 app.command("lock")(lock_command)
@@ -47,6 +48,7 @@ app.command("env")(env_command)
 app.command("verify")(verify_command)
 app.command("inspect")(inspect_command)
 app.command("diff")(diff_command)
+app.command("report")(report_command)
 
 
 class Terminated(KeyboardInterrupt):

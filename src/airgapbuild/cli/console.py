@@ -31,8 +31,8 @@ from rich.progress import Task as Drawn
 from rich.table import Column
 from rich.text import Text
 
-from airgapbuild.cli.words import size_words
 from airgapbuild.errors import AirgapbuildError
+from airgapbuild.words import size_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -88,13 +88,13 @@ class Console:
 
     def result(self, document: dict[str, Any]) -> None:
         """The command's result for programs; printed only with `--json`."""
-        self._settle()
+        self.settle()
         if self.json:
             self._document(document)
 
     def say(self, line: str = "", *, style: str = "") -> None:
         """A line of the result for people."""
-        self._settle()
+        self.settle()
         if not self.json and not self.quiet:
             self._out.print(escape(line), style=style)
 
@@ -144,10 +144,10 @@ class Console:
         try:
             yield
         finally:
-            self._settle()
+            self.settle()
 
-    def _settle(self) -> None:
-        """Ends the drawing, which would overwrite results on the same terminal."""
+    def settle(self) -> None:
+        """Ends the drawing, which would overwrite results and questions on the same terminal."""
         if self._display:
             self._display.stop()
             self._display = None

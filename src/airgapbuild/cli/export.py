@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,10 +10,12 @@ import typer
 
 from airgapbuild.cli.console import Color, Console
 from airgapbuild.cli.options import ColorWhen, Json, ManifestPath, Quiet, Verbose
-from airgapbuild.cli.words import size_words
+from airgapbuild.words import size_words
 
 if TYPE_CHECKING:
+    from airgapbuild.bundle.signature import Signed
     from airgapbuild.export import Exported
+    from airgapbuild.signing import SshKeygen
 
 
 def export_command(
@@ -37,6 +40,15 @@ def export_command(
             help="A number that grows from bundle to bundle: load --min-serial refuses older ones.",
         ),
     ] = None,
+    sign: Annotated[
+        Path | None,
+        typer.Option(
+            "--sign",
+            metavar="KEY",
+            help="Sign the bundle by ssh-keygen: with a private key, or a public one whose private "
+            "half an agent has.",
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -51,10 +63,12 @@ def export_command(
 
         airgapbuild export
         airgapbuild export -o /media/usb/builders
+        airgapbuild export --serial 7 --sign ~/.ssh/id_ed25519
     """
     console = Console("export", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
         from airgapbuild.bundle.packaging import Packaging
+        from airgapbuild.bundle.signature import is_signed, sign_bundle
         from airgapbuild.cli.connect import image_source, registry_source
         from airgapbuild.cli.inputs import fresh_lock, lock_path
         from airgapbuild.export import export
@@ -63,6 +77,8 @@ def export_command(
         manifest = read_manifest(file)
         lock = fresh_lock(manifest, lock_path(file))
         folder = output or Path("bundles") / lock.name
+        keygen = _keygen_for(sign) if sign else None
+        was_signed = is_signed(folder)
         with (
             registry_source(manifest, console) as registries,
             image_source(registries, file.parent) as source,
@@ -70,14 +86,32 @@ def export_command(
             exported = export(
                 lock, source, folder, packaging=Packaging(serial=serial), progress=console
             )
-        console.result(_document(exported, folder))
-        _say(console, exported, folder)
+        signed = None
+        if sign and keygen:
+            console.settle()  # it may ask for a passphrase
+            signed = sign_bundle(folder, sign, keygen, console.note)
+        elif was_signed and not is_signed(folder):
+            console.note(f"{folder}: its signature was of other sums, and is removed")
+        console.result(_document(exported, folder, signed))
+        _say(console, exported, folder, signed)
 
 
-def _document(exported: Exported, folder: Path) -> dict[str, Any]:
+def _keygen_for(key: Path) -> SshKeygen:
+    """What signs with a key, found before anything is fetched."""
+    from airgapbuild.cli.connect import ssh_keygen
+    from airgapbuild.errors import UsageError
+
+    if not key.is_file():
+        hint = "--sign takes a private key, or the public key of one that an agent has"
+        raise UsageError(f"{key}: there is no such key", hint=hint)
+    return ssh_keygen()
+
+
+def _document(exported: Exported, folder: Path, signed: Signed | None) -> dict[str, Any]:
     return {
         "bundle": str(folder),
-        "changed": exported.changed,
+        "changed": exported.changed or bool(signed and signed.made),
+        "signature": signed and asdict(signed),
         "fetched": exported.fetched,
         "written": list(exported.written),
         "files": [
@@ -87,13 +121,16 @@ def _document(exported: Exported, folder: Path) -> dict[str, Any]:
     }
 
 
-def _say(console: Console, exported: Exported, folder: Path) -> None:
+def _say(console: Console, exported: Exported, folder: Path, signed: Signed | None) -> None:
     rows = [
         (file.name, size_words(file.size), "written" if file.name in exported.written else "kept")
         for file in exported.index.files
         if file.image
     ]
     console.table(("TARBALL", "SIZE", ""), rows)
+    if signed:
+        told = "signed" if signed.made else "the signature is kept,"
+        console.say(f"{told} by {signed.key}")
     if exported.changed:
         size = size_words(sum(file.size for file in exported.index.files))
         console.say(f"{folder} is written: {size}; carry it over, then: airgapbuild load {folder}")
