@@ -260,13 +260,14 @@ def _wrong(answer: Answer, what: str) -> SignatureError:
     """What is wrong with a signature in itself."""
     said = answer.stderr.split("\n")
     if "incorrect signature" in answer.stderr:
-        hint = "the sums were changed after they were signed, or this is another bundle's signature"
+        hint = "bring both over again; if that is no help, the sums were changed after the signing"
         return SignatureError(f"{what}: does not fit SHA256SUMS", hint=hint)
     if "namespace does not match" in answer.stderr:
         message = f"{what}: was made for another purpose: its namespace is not {NAMESPACE}"
         return SignatureError(message)
     reason = next((line.strip() for line in said if line.strip()), "no reason told")
-    return SignatureError(f"{what}: is damaged, or no signature: {reason}")
+    message = f"{what}: is damaged, or no signature: {reason}"
+    return SignatureError(message, hint="bring it over again")
 
 
 def _listen(lines: Iterable[str], on_line: Callable[[str], None]) -> list[str]:

@@ -19,7 +19,7 @@ from airgapbuild.bundle.index import (
     tarball_name,
 )
 from airgapbuild.bundle.reader import Bundle, proven
-from airgapbuild.bundle.signature import ANY, Policy
+from airgapbuild.bundle.signature import ANY, Policy, is_signed
 from airgapbuild.bundle.survey import Problem, Survey, lacking, shown, survey
 from airgapbuild.errors import AirgapbuildError, BundleError, IntegrityError
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
@@ -127,10 +127,10 @@ def verify(
         checked = threads.map(lambda file: _check(folder / file.name, file, walked, task), files)
         problems += [problem for problem in checked if problem]
     task.done(f"{len(files)} files")
-    signed, serial = SIGNATURE_FILE in found.plain, found.index.serial if found.index else None
+    serial = found.index.serial if found.index else None
     sums = None if found.sums is None else found.raw_sums
     rows = tuple(_rows(found, problems))
-    return Verified(folder, rows, sums, bundle, signed, found.signer, serial)
+    return Verified(folder, rows, sums, bundle, is_signed(folder), found.signer, serial)
 
 
 def _missing(found: Survey) -> list[Problem]:
@@ -176,7 +176,7 @@ def _rows(found: Survey, problems: list[Problem]) -> list[CheckedFile]:
     if found.index:
         whats |= {f.name: f"{f.image} {f.platform}" for f in found.index.files if f.image}
     listed = {SUMS_FILE, INDEX_FILE, LOCK_FILE, *(file.name for file in found.listed)}
-    listed |= found.plain & {SIGNATURE_FILE}
+    listed |= {SIGNATURE_FILE} if is_signed(found.folder) else set()
     rows = []
     for name in sorted({*listed, *(problem.file for problem in problems)}):
         size = _size(found.folder / name)

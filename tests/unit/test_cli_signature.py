@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from airgapbuild.bundle.signature import sign_bundle
+from airgapbuild.bundle.signature import ANY, Policy, sign_bundle
+from airgapbuild.cli.connect import policy_for
+from airgapbuild.errors import ManifestError, UsageError
 from airgapbuild.export import export
 from airgapbuild.lockfile import write_lock
 from airgapbuild.manifest import read_manifest
@@ -179,89 +181,93 @@ def test_a_refusal_is_exit_10(
     error = document(done)["error"]
     assert (error["kind"], error["exit"]) == ("signature", 10)
     assert error["problems"] == [f"{unsigned}: is not signed: SHA256SUMS.sig cannot be had"]
-    done = airgapbuild(command, "--min-serial", "0", unsigned, env=environ)
-    assert done.returncode == 10
-    assert "has no serial; 0 or higher is wanted" in done.stderr
 
 
-def test_a_bundle_that_is_taken_comes_to_the_daemon(
-    folder: Path, signers: Path, environ: dict[str, str]
+def test_a_daemon_hears_only_of_a_bundle_that_is_taken(
+    folder: Path, signers: Path, environ: dict[str, str], tmp_path: Path
 ) -> None:
-    done = airgapbuild("load", "--allowed-signers", signers, folder, env=environ)
-    assert done.returncode == 8
-
-
-def test_a_daemon_hears_nothing_of_a_bundle_that_is_refused(
-    unsigned: Path, signers: Path, environ: dict[str, str], tmp_path: Path
-) -> None:
+    demands = ("--allowed-signers", signers, "--min-serial", "1")
     with socket.socket(socket.AF_UNIX) as daemon:
-        daemon.bind(str(tmp_path / "d"))
+        daemon.bind(str(tmp_path / "daemon"))
         daemon.listen()
         daemon.setblocking(False)
-        host = f"unix://{tmp_path}/d"
-        done = airgapbuild("load", "-H", host, "--allowed-signers", signers, unsigned, env=environ)
+        command = ("load", folder, "--host", f"unix://{tmp_path}/daemon")
+        done = airgapbuild(*command, *demands, env=environ)
         assert done.returncode == 10
+        assert "has no serial; 1 or higher is wanted" in done.stderr
         with pytest.raises(BlockingIOError):
             daemon.accept()
+    assert airgapbuild(*command, *demands[:2], env=environ).returncode == 8
 
 
 def test_verify_tells_the_signer(
     folder: Path, signers: Path, keys: Keys, ann: Path, environ: dict[str, str]
 ) -> None:
-    assert re.search(
-        r"^SHA256SUMS\.sig +\d+ B +signature +not checked$",
-        airgapbuild("verify", folder, env=environ).stdout,
-        re.MULTILINE,
-    )
-    told = document(airgapbuild("verify", folder, "--json", env=environ))
-    assert (told["signed"], told["signer"]) == (True, None)
+    unasked = airgapbuild("verify", folder, env=environ).stdout
+    assert re.search(r"^SHA256SUMS\.sig +\d+ B +signature +not checked$", unasked, re.MULTILINE)
     asked = ("verify", folder, "--allowed-signers", signers)
-    fingerprint = keys.fingerprint(ann)
-    done = airgapbuild(*asked, env=environ)
-    assert f"signed by {ANN} (ED25519 key {fingerprint})\n" in done.stdout
-    signer = document(airgapbuild(*asked, "--json", env=environ))["signer"]
-    assert signer == {"principal": ANN, "key": {"type": "ED25519", "fingerprint": fingerprint}}
+    key = {"type": "ED25519", "fingerprint": keys.fingerprint(ann)}
+    told = airgapbuild(*asked, env=environ).stdout
+    assert f"signed by {ANN} (ED25519 key {key['fingerprint']})\n" in told
+    answer = document(airgapbuild(*asked, "--json", env=environ))
+    assert (answer["signed"], answer["serial"]) == (True, None)
+    assert answer["signer"] == {"principal": ANN, "key": key}
 
 
-def test_the_policy_of_a_manifest(
-    folder: Path, signers: Path, bob: Path, keys: Keys, environ: dict[str, str], tmp_path: Path
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    path = tmp_path / "site/airgapbuild.toml"
+    path.parent.mkdir()
+    return path
+
+
+def test_a_manifest_demands_and_options_go_before_it(
+    unsigned: Path, signers: Path, bob: Path, keys: Keys, manifest: Path
 ) -> None:
-    manifest = tmp_path / "site/airgapbuild.toml"
-    manifest.parent.mkdir()
     (manifest.parent / "ours").write_text(f"bob {keys.public(bob)}")
     manifest.write_text(TEXT + '[policy]\nallowed-signers = "ours"\nmin-serial = 3\n')
-    command = ("verify", "-f", manifest, folder)
-    done = airgapbuild(*command, env=environ)
-    assert done.returncode == 10
-    assert f"which {manifest.parent}/ours does not allow" in done.stderr
-    done = airgapbuild(*command, "--allowed-signers", signers, env=environ)
+    plain = policy_for(unsigned, manifest, None, None)
+    assert plain.allowed
+    assert (plain.allowed.path, plain.min_serial) == (manifest.parent / "ours", 3)
+    other = policy_for(unsigned, manifest, signers, 0)
+    assert other.allowed
+    assert (other.allowed.path, other.min_serial) == (signers, 0)
+    assert policy_for(unsigned, None, None, 4) == Policy(min_serial=4)
+    assert policy_for(unsigned, None, None, None) == ANY
+
+
+def test_a_manifest_demands_at_the_command_line(
+    unsigned: Path, manifest: Path, environ: dict[str, str]
+) -> None:
+    manifest.write_text(TEXT + "[policy]\nmin-serial = 3\n")
+    done = airgapbuild("verify", "-f", manifest, unsigned, env=environ)
     assert done.returncode == 10
     assert "has no serial; 3 or higher is wanted" in done.stderr
-    manifest.write_text(TEXT + '[policy]\nallowed-signers = "ours"\n')
-    assert airgapbuild(*command, "--allowed-signers", signers, env=environ).returncode == 0
+
+
+def test_a_manifest_that_demands_nothing_is_not_what_was_meant(
+    unsigned: Path, signers: Path, manifest: Path
+) -> None:
     manifest.write_text(TEXT)
-    done = airgapbuild(*command, "--allowed-signers", signers, env=environ)
-    assert done.returncode == 3
-    assert f"{manifest}: has no [policy]" in done.stderr
+    with pytest.raises(ManifestError, match=r"airgapbuild\.toml: has no \[policy\]"):
+        policy_for(unsigned, manifest, signers, None)
 
 
-def test_a_bundle_does_not_vouch_for_itself(
-    folder: Path, signers: Path, environ: dict[str, str]
-) -> None:
-    shutil.copy(signers, folder / "allowed")
-    (folder / "airgapbuild.toml").write_text(TEXT + '[policy]\nallowed-signers = "allowed"\n')
-    for option, name in (("--allowed-signers", "allowed"), ("--file", "airgapbuild.toml")):
-        done = airgapbuild("verify", option, name, ".", cwd=folder, env=environ)
-        assert done.returncode == 2
-        assert f"{name}: lies in the bundle, which cannot vouch for itself" in done.stderr
-
-
-def test_a_file_of_signers_that_is_not_there_is_exit_2(
-    folder: Path, environ: dict[str, str]
-) -> None:
-    done = airgapbuild("load", "--allowed-signers", "no/file", folder, env=environ)
-    assert done.returncode == 2
-    assert "error: no/file: no such file or directory\n" in done.stderr
+@pytest.mark.parametrize("way", ["direct", "link", "dots"])
+def test_a_bundle_does_not_vouch_for_itself(unsigned: Path, signers: Path, way: str) -> None:
+    inside = Path(shutil.copy(signers, unsigned / "allowed"))
+    manifest = unsigned / "airgapbuild.toml"
+    manifest.write_text(TEXT + '[policy]\nallowed-signers = "allowed"\n')
+    if way == "link":
+        inside = unsigned.parent / "link"
+        inside.symlink_to(unsigned / "allowed")
+    elif way == "dots":
+        inside = unsigned.parent / "x/../b/allowed"
+        (unsigned.parent / "x").mkdir()
+    with pytest.raises(UsageError, match=r"lies in the bundle, which cannot vouch for itself$"):
+        policy_for(unsigned, None, inside, None)
+    with pytest.raises(UsageError, match=r"lies in the bundle, which cannot vouch for itself$"):
+        policy_for(unsigned, manifest, signers, None)
 
 
 def test_without_ssh_keygen_nothing_is_taken(folder: Path, signers: Path, tmp_path: Path) -> None:

@@ -187,6 +187,8 @@ def test_a_signature_that_is_no_small_plain_file(
     if kind != "huge":
         with pytest.raises(BundleError, match=r"SHA256SUMS\.sig: not a plain file"):
             open_bundle(folder)
+        [broken] = [file for file in verify(folder).files if file.state != "ok"]
+        assert (broken.name, broken.state) == ("SHA256SUMS.sig", "broken")
 
 
 def test_nothing_is_parsed_of_a_bundle_that_is_refused(folder: Path, policy: Policy) -> None:
@@ -299,6 +301,13 @@ def test_an_export_of_other_sums_removes_the_signature(
 def test_a_signature_is_dropped_unless_its_sums_stay(folder: Path) -> None:
     drop_signature(folder, unless=(folder / "SHA256SUMS").read_bytes())
     assert is_signed(folder)
-    drop_signature(folder)
-    drop_signature(folder)
+    drop_signature(folder, unless=b"others")
+    drop_signature(folder, unless=b"others")
+    assert not is_signed(folder)
+
+
+def test_a_signature_is_dropped_where_the_sums_are_gone(folder: Path) -> None:
+    sums = (folder / "SHA256SUMS").read_bytes()
+    (folder / "SHA256SUMS").unlink()
+    drop_signature(folder, unless=sums)
     assert not is_signed(folder)

@@ -107,14 +107,14 @@ def is_signed(folder: Path) -> bool:
     return os.path.lexists(folder / SIGNATURE_FILE)
 
 
-def drop_signature(folder: Path, *, unless: bytes | None = None) -> None:
-    """Removes the signature; not where SHA256SUMS holds just the bytes `unless`, if any are given.
+def drop_signature(folder: Path, *, unless: bytes) -> None:
+    """Removes the signature, unless SHA256SUMS is these bytes already.
 
     To be called before the sums are written: a bundle may be without a signature at any moment,
     but not with a wrong one.
     """
     with suppress(FileNotFoundError):
-        if unless is not None and (folder / SUMS_FILE).read_bytes() == unless:
+        if (folder / SUMS_FILE).read_bytes() == unless:
             return
     (folder / SIGNATURE_FILE).unlink(missing_ok=True)
 

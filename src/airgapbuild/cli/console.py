@@ -100,7 +100,7 @@ class Console:
 
     def write(self, text: str) -> None:
         """Text for another program, as it is, whatever was said of words for people."""
-        self._settle()
+        self.settle()
         print(text, end="")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
