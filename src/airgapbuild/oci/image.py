@@ -23,6 +23,8 @@ class PlatformImage:
     """The attestation manifests of this platform."""
     referrers: tuple[Content, ...] = ()
     """The manifests that refer to the index or to the manifest: signatures, SBOMs."""
+    upstream: tuple[Content, ...] = ()
+    """What a derived image comes from: index and manifest as the registry has them."""
 
     @property
     def layers(self) -> tuple[Descriptor, ...]:
@@ -41,8 +43,9 @@ class PlatformImage:
 
     @property
     def documents(self) -> tuple[Content, ...]:
-        """Index, manifest, config, attestations, referrers: each content once, in this order."""
-        every = (self.top, self.manifest, self.config, *self.attestations, *self.referrers)
+        """Index, manifest, config, then what is evidence only: each content once, in this order."""
+        evidence = (*self.upstream, *self.attestations, *self.referrers)
+        every = (self.top, self.manifest, self.config, *evidence)
         return tuple({document.descriptor.digest: document for document in every}.values())
 
     @property
