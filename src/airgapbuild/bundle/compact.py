@@ -87,10 +87,6 @@ class LongFrames:
         yield from frame.read(blob)
         self._open = frame
 
-    def close(self) -> None:
-        """Lets go of the file, and of the window's memory."""
-        self._open = None
-
 
 class _LongFrame:
     """One long frame that is decoded forwards."""

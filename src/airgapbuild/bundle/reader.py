@@ -109,8 +109,7 @@ class Bundle:
         locked = image.on(file.platform) if image and file.platform else None
         if image is None or locked is None or file.name != tarball_name(image, locked.platform):
             raise BundleError(f"{file.name}: is no tarball of {LOCK_FILE}")
-        alone = replace(self, index=self.index.model_copy(update={"files": (file,)}))
-        documents = alone.image(image, locked)
+        documents = self._only(file).image(image, locked)
         layers, diff_ids = len(documents.layers), len(documents.parsed_config.diff_ids)
         if layers != diff_ids:
             raise IntegrityError(f"{file.name}: {layers} layers, but {diff_ids} in the config")
@@ -119,6 +118,16 @@ class Bundle:
         if walk(_content(opened, file, places), members, file.name) != places:
             raise BundleError(f"{file.name}: its blobs lie elsewhere than {INDEX_FILE} says")
         return documents
+
+    def alone(self, image: LockedImage, locked: LockedPlatform) -> Bundle:
+        """The same bundle with no tarball but a platform's.
+
+        What several tarballs hold is read from this one: that matters where it costs a decoding.
+
+        Raises:
+            BundleError: the tarball is missing.
+        """
+        return self._only(self._tarball(image, locked))
 
     def manifest(self, reference: Reference) -> Content:
         """See `Source.manifest`; only digests can be asked for."""
@@ -144,6 +153,9 @@ class Bundle:
             chunks = _stored(path, blob)
         with _readable(path):
             yield from verified(chunks, descriptor.digest, descriptor.size, what)
+
+    def _only(self, file: BundledFile) -> Bundle:
+        return replace(self, index=self.index.model_copy(update={"files": (file,)}))
 
     def _check_bound(self, file: BundledFile, blob: BundledBlob) -> None:
         """Returns only if the lock lets so much lie before the end of a blob in a long frame."""

@@ -91,10 +91,9 @@ def archive_members(
         _in_hand(_blob_name(document.descriptor.digest), document.raw)
         for document in image.documents
     ]
-    layers = {layer.digest for layer in image.layers}
     blobs = [
         Member(_blob_name(blob.digest), blob.size, blob=blob)
-        for blob in sorted(image.blobs, key=lambda it: (it.digest in layers, it.size, it.digest))
+        for blob in image.blobs
         if wanted(blob)
     ]
     return head + documents + blobs

@@ -50,12 +50,14 @@ class PlatformImage:
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
-        """What is not a document: blobs of attestations and referrers, then layers; each once."""
+        """What is not a document: blobs of evidence, then layers; each once, smallest first."""
         known = {document.descriptor.digest for document in self.documents}
         evidence = (
             blob
             for document in (*self.attestations, *self.referrers)
             for blob in parse_manifest(document, f"manifest {document.descriptor.digest}").blobs
         )
-        blobs = {blob.digest: blob for blob in (*evidence, *self.layers)}
-        return tuple(blob for digest, blob in blobs.items() if digest not in known)
+        layers = {layer.digest: layer for layer in self.layers}
+        blobs = {blob.digest: blob for blob in evidence} | layers
+        wanted = (blob for digest, blob in blobs.items() if digest not in known)
+        return tuple(sorted(wanted, key=lambda it: (it.digest in layers, it.size, it.digest)))
