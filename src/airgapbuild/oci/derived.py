@@ -16,7 +16,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from airgapbuild.errors import BundleError, IntegrityError
-from airgapbuild.oci.content import OCI_INDEX, OCI_MANIFEST, Content, Descriptor, content
+from airgapbuild.oci.content import (
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Content,
+    Descriptor,
+    content,
+    json_object,
+)
+from airgapbuild.oci.digest import parse_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,6 +95,17 @@ def derived(image: PlatformImage, sizes: Mapping[Digest, int], what: str) -> Pla
     manifest = content(_json(document), OCI_MANIFEST)
     upstream = (image.top, image.manifest)
     return replace(image, top=manifest, manifest=manifest, upstream=upstream)
+
+
+def derived_from(manifest: Content) -> Digest | None:
+    """What a derived image's tag pointed at, as its manifest says; None for another manifest.
+
+    Raises:
+        ValueError: it is no manifest, or no digest stands there.
+    """
+    annotations = json_object(manifest.raw).get("annotations")
+    said = annotations.get(DERIVED_FROM) if isinstance(annotations, dict) else None
+    return None if said is None else parse_digest(str(said))
 
 
 def derived_index(images: Sequence[tuple[Platform, PlatformImage]]) -> Content:
