@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from airgapbuild.bundle.frames import MAGIC, decoded
 from airgapbuild.bundle.walk import Stream
-from airgapbuild.errors import IntegrityError
+from airgapbuild.errors import BundleError, IntegrityError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,9 +38,16 @@ def raw(layer: Descriptor, chunks: Iterable[bytes]) -> Iterator[bytes]:
     if first.startswith(_GZIP_MAGIC):
         yield from _gunzipped(whole, f"layer {layer.digest}")
     elif first.startswith(MAGIC):
-        yield from decoded(_Joined(whole), layer.size, f"layer {layer.digest}")
+        yield from _decoded(whole, layer)
     else:
         yield from whole
+
+
+def _decoded(chunks: Iterator[bytes], layer: Descriptor) -> Iterator[bytes]:
+    try:
+        yield from decoded(_Joined(chunks), layer.size, f"layer {layer.digest}")
+    except BundleError as error:
+        raise IntegrityError(error.message) from error
 
 
 def _gunzipped(chunks: Iterable[bytes], what: str) -> Iterator[bytes]:
