@@ -6,16 +6,13 @@ import gzip
 import io
 import json
 import random
-import shutil
 import subprocess
-from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import zstandard
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgapbuild.bundle.compact import write_compact
@@ -31,11 +28,11 @@ from airgapbuild.oci.digest import digest_of
 from airgapbuild.oci.source import read_blob
 from airgapbuild.resolve import resolve
 from airgapbuild.verify import verify
-from tests.support.forgery import COMPACT, TARBALL, make_bundle, members, recompress, vouch
+from tests.support.forgery import COMPACT, TARBALL
 from tests.support.memory import CONFIG, LAYER, MemorySource, _fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from airgapbuild.lockfile import Lock
     from airgapbuild.oci.content import Descriptor
