@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airgapbuild.bundle.reader import Bundle, open_bundle
+from tests.engines.bundles import make_bundle, manifest
 from tests.engines.daemon import Daemon, Engine, Store, docker_config
 from tests.engines.site import Site
+from tests.support.program import airgapbuild
 
 if TYPE_CHECKING:
     from airgapbuild.oci.image import PlatformImage
     from tests.conftest import FreshDaemon
     from tests.engines.parts.part import Shelf
+    from tests.engines.registry import Registry
 
 
 # Each engine, each store; the pair that is left out boots below.
@@ -79,7 +82,24 @@ def test_a_compact_bundle_becomes_a_builder_that_builds(
     result = site.load(compact)
     assert [image["action"] for image in result["images"]] == ["loaded", "loaded"]
     assert site.build(tmp_path) == b"hello from behind the gap\n"
+    base = result["images"][1]
+    assert base["platforms"] == ["linux/amd64", "linux/arm64"]
+    place = f"oci-layout://{result['layout']}@{base['id']}"
+    built = site.build(tmp_path, base=f"busybox={place}")
+    assert built == b"hello from behind the gap\n"
     again = site.load(compact)
     assert [image["action"] for image in again["images"]] == ["present", "present"]
     assert sum(image["sent"] for image in again["images"]) == 0
     site.remove_builder()
+
+
+def test_it_is_two_thirds_of_an_exact_bundle(
+    registry: Registry, busybox: str, tmp_path: Path
+) -> None:
+    text = manifest(registry.address, busybox).replace(', "linux/arm64"', "")
+    exact = make_bundle(tmp_path, text)
+    done = airgapbuild("export", "--compact", "-o", "compact", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    [name] = [path.name for path in exact.glob("buildkit_*")]
+    sizes = [(folder / name).stat().st_size for folder in (tmp_path / "compact", exact)]
+    assert sizes[0] <= 0.66 * sizes[1]
