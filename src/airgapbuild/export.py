@@ -22,32 +22,24 @@ from airgapbuild.bundle.index import (
     is_partial,
     parse_sums,
     partial_name,
-    tarball_name,
 )
 from airgapbuild.bundle.packaging import DEFAULT_PACKAGING, Packaging
 from airgapbuild.bundle.reader import open_bundle
-from airgapbuild.bundle.writer import Tarball, small_file, write_index
-from airgapbuild.errors import AirgapbuildError, BundleError, RegistryError
-from airgapbuild.fetch import DEFAULT_PACE, Pace, Wanted, fetch
+from airgapbuild.bundle.writer import small_file, write_index
+from airgapbuild.errors import AirgapbuildError, BundleError
+from airgapbuild.fetch import DEFAULT_PACE, Pace
 from airgapbuild.files import write_if_changed
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
 from airgapbuild.lockfile import Lock, LockedImage, LockedPlatform, render_lock
-from airgapbuild.oci.archive import archive_members
 from airgapbuild.oci.digest import digest_of
-from airgapbuild.pins import read_pinned
+from airgapbuild.packing import Pin, name_of, pack
 from airgapbuild.progress import SILENT, Progress
-from airgapbuild.threads import pool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from airgapbuild.bundle.reader import Bundle
-    from airgapbuild.bundle.writer import Section
-    from airgapbuild.oci.content import Descriptor
-    from airgapbuild.oci.digest import Digest
-    from airgapbuild.oci.image import PlatformImage
-    from airgapbuild.oci.reference import Reference
     from airgapbuild.oci.source import RangedSource
 
 
@@ -62,9 +54,6 @@ class Exported:
     """Bytes of blobs that came from the source."""
     changed: bool
     """Whether any file had to be touched."""
-
-
-_Pin = tuple[LockedImage, LockedPlatform]
 
 
 def export(
@@ -91,13 +80,14 @@ def export(
     pins = [(image, locked) for image in lock.image for locked in image.platform]
     try:
         with _claimed(folder):
-            foreign = _foreign(folder, {_name(pin) for pin in pins})
+            foreign = _foreign(folder, {name_of(pin) for pin in pins})
             old = _bundle_there(folder, progress)
-            kept = {_name(pin): file for pin in pins if (file := _kept(old, pin))}
-            missing = [pin for pin in pins if _name(pin) not in kept]
-            _go_on(folder, {_name(pin) for pin in missing}, old)
-            made, fetched = _make(missing, source, folder, progress, pace)
-            files = [{**kept, **made}[_name(pin)] for pin in pins]
+            level = packaging.compact_level
+            kept = {name_of(pin): file for pin in pins if (file := _kept(old, pin, level))}
+            missing = [pin for pin in pins if name_of(pin) not in kept]
+            _go_on(folder, {name_of(pin) for pin in missing}, old)
+            made, fetched = pack(missing, source, folder, level, progress, pace)
+            files = [{**kept, **made}[name_of(pin)] for pin in pins]
             index, changed = _finish(lock, packaging, files, folder, foreign)
     except OSError as error:
         raise BundleError(f"{error.filename or folder}: {error.strerror}") from error
@@ -167,11 +157,13 @@ def _go_on(folder: Path, missing: set[str], old: Bundle | None) -> None:
             (folder / name).rename(folder / unfinished)
 
 
-def _kept(old: Bundle | None, pin: _Pin) -> BundledFile | None:
-    """The tarball of the old bundle that is the same, since it comes from the same pins."""
+def _kept(old: Bundle | None, pin: Pin, level: int | None) -> BundledFile | None:
+    """The tarball of the old bundle that is the same: of the same pins, packed in the same way."""
     image, locked = pin
     before = old.lock.find(image.name) if old else None
     if old is None or before is None or before.on(locked.platform) != locked:
+        return None
+    if old.index.level != level:
         return None
     if _decisive(before, locked) != _decisive(image, locked) or not old.has(before, locked):
         return None
@@ -181,65 +173,6 @@ def _kept(old: Bundle | None, pin: _Pin) -> BundledFile | None:
 def _decisive(image: LockedImage, locked: LockedPlatform) -> tuple[object, ...]:
     """What decides a tarball's name and bytes, beside the platform's own pins."""
     return image.names, image.version_tag, image.top, image.referrers_of(locked)
-
-
-def _name(pin: _Pin) -> str:
-    return tarball_name(pin[0], pin[1].platform)
-
-
-def _make(
-    pins: list[_Pin], source: RangedSource, folder: Path, progress: Progress, pace: Pace
-) -> tuple[dict[str, BundledFile], int]:
-    """The tarballs of these pins, by name, and the bytes fetched; all of them, or none."""
-    if not pins:
-        return {}, 0
-    with pool(pace.workers, "export") as threads:
-        images = list(threads.map(lambda pin: read_pinned(source, *pin), pins))
-    tarballs: list[Tarball] = []
-    try:
-        for pin, image in zip(pins, images, strict=True):
-            tarballs.append(_tarball(folder, pin, image))
-        blobs = _blobs(zip(pins, tarballs, strict=True))
-        task = progress.task("fetch", sum(wanted.blob.size for wanted in blobs))
-
-        def sum_up() -> None:
-            for tarball in tarballs:
-                tarball.sum_up()
-
-        fetched = fetch(blobs, source, task, pace=pace, meanwhile=sum_up)
-        task.done(f"{len(blobs)} blobs")
-        return {tarball.name: tarball.commit() for tarball in tarballs}, fetched
-    except RegistryError as error:
-        raise _unfinished(error) from error
-    except BaseException:
-        for tarball in tarballs:
-            tarball.abandon()
-        raise
-
-
-def _unfinished(error: RegistryError) -> RegistryError:
-    """The same error; what has arrived until then stays for the next run."""
-    kept = "what has arrived is kept: run it again, and it goes on from there"
-    hint = f"{error.hint}; {kept}" if error.hint else kept
-    return RegistryError(error.message, hint=hint, status=error.status)
-
-
-def _tarball(folder: Path, pin: _Pin, image: PlatformImage) -> Tarball:
-    locked_image, locked = pin
-    members = archive_members(image, locked_image.names)
-    return Tarball(folder, _name(pin), members, locked_image.name, locked.platform)
-
-
-def _blobs(pairs: Iterable[tuple[_Pin, Tarball]]) -> list[Wanted]:
-    """What is to be fetched, each content once, in the order of the tarballs."""
-    places: dict[Digest, list[tuple[Tarball, Section]]] = {}
-    found: dict[Digest, tuple[Reference, Descriptor]] = {}
-    for (image, _), tarball in pairs:
-        for section in tarball.missing:
-            if section.blob:
-                places.setdefault(section.blob.digest, []).append((tarball, section))
-                found.setdefault(section.blob.digest, (image.ref, section.blob))
-    return [Wanted(*found[digest], tuple(where)) for digest, where in places.items()]
 
 
 def _finish(
@@ -260,6 +193,8 @@ def _finish(
         version=VERSION,
         name=lock.name,
         serial=packaging.serial,
+        layers="compact" if packaging.compact_level else None,
+        level=packaging.compact_level,
         lock=digest_of(raw_lock),
         files=files,
     )

@@ -57,6 +57,10 @@ class InspectedPlatform:
     """Whether that file is there."""
     layers: tuple[Descriptor, ...] | None = None
     """Lowest first; None where no document is at hand that names them."""
+    derived: Digest | None = None
+    """The manifest of the raw layers, where they are raw: a containerd store's ID of the image."""
+    upstream: tuple[Descriptor, ...] = ()
+    """The layers as the registry has them, where the tarball has them raw."""
     lacking: tuple[Descriptor, ...] = ()
     """What the image consists of and the tarball has not: the receiver must hold it."""
 
@@ -172,21 +176,27 @@ def _platform(
         tarball=file.name if file else None,
         here=here,
         layers=documents.layers if documents else None,
+        derived=_derived(documents),
+        upstream=_upstream(documents),
         lacking=_lacking(documents, file) if documents and file else (),
     )
 
 
 def _headed(path: Path) -> InspectedImage:
     names, documents = read_head(path)
-    top = documents.top.descriptor
+    of_registry = documents.upstream or (documents.top, documents.manifest)
+    top, manifest = (document.descriptor for document in of_registry)
+    upstream = _upstream(documents)
     platform = InspectedPlatform(
         platform=str(documents.parsed_config.platform),
-        manifest=documents.manifest.descriptor.digest,
+        manifest=manifest.digest,
         config=documents.config.descriptor.digest,
-        size=sum(layer.size for layer in documents.layers),
+        size=sum(layer.size for layer in upstream or documents.layers),
         evidence=tuple(_attestations(documents)),
         tarball=path.name,
         layers=documents.layers,
+        derived=_derived(documents),
+        upstream=upstream,
     )
     return InspectedImage(
         name=_UNNAMED,
@@ -198,6 +208,17 @@ def _headed(path: Path) -> InspectedImage:
         size=top.size,
         platforms=(platform,),
     )
+
+
+def _derived(documents: PlatformImage | None) -> Digest | None:
+    return documents.manifest.descriptor.digest if documents and documents.upstream else None
+
+
+def _upstream(documents: PlatformImage | None) -> tuple[Descriptor, ...]:
+    if documents is None or not documents.upstream:
+        return ()
+    manifest = documents.upstream[-1]
+    return parse_manifest(manifest, f"manifest {manifest.descriptor.digest}").layers
 
 
 def _attestations(documents: PlatformImage) -> Iterable[Evidence]:

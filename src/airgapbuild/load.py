@@ -14,6 +14,7 @@ from airgapbuild.builder.buildx import Buildx
 from airgapbuild.builder.wanted import BUILDKITD_FILE, made_from, wanted_instance
 from airgapbuild.errors import BundleError
 from airgapbuild.files import write_if_changed
+from airgapbuild.oci.derived import derived_index
 from airgapbuild.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ class LoadedImage:
     """The platforms that are there now: the daemon's own, or those of the layout."""
     place: str
     """`daemon` or `layout`."""
+    id: Digest
+    """What it is known by there: the config's digest in a classic store, else that of the index or
+    manifest."""
     action: str
     """`present` (nothing to do), `named` (only names were missing) or `loaded`."""
     sent: int
@@ -98,8 +102,9 @@ def _to_daemon(
     documents = bundle.image(image, locked)
     if not daemon.holds(documents, image.names):
         documents = bundle.check_image(image, locked)
-    outcome = _send(bundle, daemon, image, documents, progress)
-    return LoadedImage(image, (locked,), "daemon", outcome.action, outcome.sent)
+    outcome = _send(bundle.alone(image, locked), daemon, image, documents, progress)
+    identifier = daemon.expected_id(documents)
+    return LoadedImage(image, (locked,), "daemon", identifier, outcome.action, outcome.sent)
 
 
 def _send(
@@ -123,23 +128,43 @@ def _to_layout(
         raise BundleError(
             f"{bundle.folder}: no tarball of {image.name} is here", hint="bring one over, too"
         )
-    missing: dict[Digest, Descriptor] = {}
-    for locked in platforms:
-        documents = bundle.image(image, locked)
+    found = {locked: bundle.image(image, locked) for locked in platforms}
+    missing: dict[LockedPlatform, tuple[Descriptor, ...]] = {}
+    known: set[Digest] = set()
+    for locked, documents in found.items():
         blobs = (*(document.descriptor for document in documents.documents), *documents.blobs)
-        lacking = {blob.digest: blob for blob in blobs if not layout.holds(blob)}
-        if lacking.keys() - missing.keys():
+        new = [blob for blob in blobs if blob.digest not in known]
+        missing[locked] = tuple(blob for blob in new if not layout.holds(blob))
+        known |= {blob.digest for blob in new}
+        if missing[locked]:
             bundle.check_image(image, locked)
-        missing |= lacking
-    sent = sum(blob.size for blob in missing.values())
+    sent = sum(blob.size for blobs in missing.values() for blob in blobs)
     task = progress.task(image.name, sent)
-    for blob in missing.values():
-        layout.put(blob, bundle.blob(image.ref, blob))
-        task.advance(blob.size)
-    named = layout.name(image.top, tuple(str(name) for name in image.names))
-    action = "loaded" if missing else "named" if named else "present"
+    for locked, blobs in missing.items():
+        tarball = bundle.alone(image, locked)
+        for blob in blobs:
+            layout.put(blob, tarball.blob(image.ref, blob))
+            task.advance(blob.size)
+    top = _top(bundle, layout, image, found)
+    named = layout.name(top, tuple(str(name) for name in image.names))
+    action = "loaded" if sent else "named" if named else "present"
     task.done(action)
-    return LoadedImage(image, platforms, "layout", action, sent)
+    return LoadedImage(image, platforms, "layout", top.digest, action, sent)
+
+
+def _top(
+    bundle: Bundle,
+    layout: Layout,
+    image: LockedImage,
+    found: dict[LockedPlatform, PlatformImage],
+) -> Descriptor:
+    """What the layout knows the image by; written into it, where it is an index of our own."""
+    if bundle.index.layers is None:
+        return image.top
+    top = derived_index([(locked.platform, documents) for locked, documents in found.items()])
+    if not layout.holds(top.descriptor):
+        layout.put(top.descriptor, iter([top.raw]))
+    return top.descriptor
 
 
 def load_builder(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, NonNegativeInt, Strict, ValidationError, ValidationInfo
 
@@ -38,6 +38,12 @@ if TYPE_CHECKING:
 Role: TypeAlias = Literal["builder", "binfmt", "frontend", "base", "tool"]
 """What an image is for: `builder`, `binfmt` and `tool` go to the daemon, `frontend` and `base` to
 an OCI layout on disk, where builds find them."""
+
+Layers: TypeAlias = Literal["exact", "compact"]
+"""exact: as the registry has them. compact: raw, under one compression."""
+
+HIGHEST_LEVEL: Final = 19
+"""Of zstd. Beyond it memory grows to gigabytes, and next to nothing is gained."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 _BUILDER_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9._-]*", re.ASCII)
@@ -80,6 +86,7 @@ def _absolute(path: Path, info: ValidationInfo) -> Path:
 
 
 NameField = Annotated[str, AfterValidator(_name)]
+LevelField = Annotated[int, Field(ge=1, le=HIGHEST_LEVEL)]
 PathField = Annotated[Path, Strict(strict=False), AfterValidator(_absolute)]
 
 
@@ -120,6 +127,14 @@ class BundleEntry(Table):
     attestations: bool = Field(
         default=True,
         description="Whether attestations, signatures and SBOMs of the images come along.",
+    )
+    layers: Layers = Field(
+        default="exact",
+        description="exact: the registry's bytes, all digests survive. compact: raw, under one "
+        "compression; much smaller, but the containerd store knows the image by another digest.",
+    )
+    level: LevelField | None = Field(
+        default=None, description="Of zstd, for compact layers: 1 (fast) to 19 (small)."
     )
 
 
@@ -231,6 +246,7 @@ def parse_manifest(raw: bytes, name: str, *, folder: Path) -> Manifest:
         *_name_problems(document),
         *_registry_problems(document),
         *_nameless_problems(document),
+        *_level_problems(document),
     ]
     try:
         manifest = document.parse(Manifest, context={"folder": folder})
@@ -331,6 +347,13 @@ def _nameless_problems(document: Document) -> list[tuple[int, str]]:
         for key, entry in _table(document.values, "images").items()
         if isinstance(entry, dict) and _is_layout(entry.get("ref")) and not _tags(entry)
     ]
+
+
+def _level_problems(document: Document) -> list[tuple[int, str]]:
+    bundle = _table(document.values, "bundle")
+    if "level" not in bundle or bundle.get("layers") == "compact":
+        return []
+    return [document.problem(("bundle", "level"), 'is for layers = "compact" only')]
 
 
 def _tags(entry: dict[str, Any]) -> list[object]:

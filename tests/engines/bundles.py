@@ -9,8 +9,6 @@ from tests.support.program import airgapbuild
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.engines.registry import Registry
-
 MANIFEST = """\
 version = 1
 name = "builders"
@@ -45,9 +43,16 @@ def manifest(registry: str, busybox: str) -> str:
     return MANIFEST.format(registry=registry, busybox=busybox)
 
 
-def make_bundle(folder: Path, registry: Registry, busybox: str) -> Path:
+def compact_manifest(registry: str, busybox: str) -> str:
+    """The same as a compact bundle, and the builder for this machine only."""
+    builder = 'role = "builder"\n'
+    text = manifest(registry, busybox).replace(builder, f'{builder}platforms = ["linux/amd64"]\n')
+    return f'{text}\n[bundle]\nlayers = "compact"\n'
+
+
+def make_bundle(folder: Path, text: str) -> Path:
     """Locks and exports in a folder; the bundle."""
-    (folder / "airgapbuild.toml").write_text(manifest(registry.address, busybox))
+    (folder / "airgapbuild.toml").write_text(text)
     for command in ("lock", "export"):
         done = airgapbuild(command, cwd=folder)
         assert done.returncode == 0, done.stderr

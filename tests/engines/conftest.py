@@ -12,7 +12,7 @@ from airgapbuild.engine.daemon import Daemon
 from airgapbuild.engine.endpoint import find_endpoint
 from airgapbuild.lockfile import Lock, read_lock
 from tests.conftest import ROOM_MB
-from tests.engines.bundles import make_bundle
+from tests.engines.bundles import compact_manifest, make_bundle, manifest
 from tests.engines.daemon import Daemon as BedDaemon
 from tests.engines.netns import Namespace
 
@@ -40,7 +40,16 @@ def bundle(
     registry: Registry, busybox: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("connected")
-    yield make_bundle(folder, registry, busybox)
+    yield make_bundle(folder, manifest(registry.address, busybox))
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def compact(
+    registry: Registry, busybox: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("compact")
+    yield make_bundle(folder, compact_manifest(registry.address, busybox))
     shutil.rmtree(folder)
 
 

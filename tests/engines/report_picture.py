@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.engines.bed import Bed
 from tests.engines.browser import Browser
-from tests.engines.bundles import make_bundle
+from tests.engines.bundles import make_bundle, manifest
 from tests.engines.netns import Namespace
 from tests.engines.registry import Registry, images
 from tests.support.program import airgapbuild
@@ -23,7 +23,7 @@ def draw(folder: Path) -> bytes:
     bed = Bed.find()
     [busybox] = [n for n in images(bed) if n.startswith("library/busybox:") and "latest" not in n]
     with Registry.start(bed) as registry:
-        bundle = make_bundle(folder, registry, busybox.rpartition(":")[2])
+        bundle = make_bundle(folder, manifest(registry.address, busybox.rpartition(":")[2]))
     page = folder / "report.html"
     airgapbuild("report", bundle, "-o", page)
     with Namespace() as closed, Browser.start(bed, closed) as browser:

@@ -6,23 +6,34 @@ import hashlib
 import json
 import os
 import subprocess
+import tempfile
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engines.daemon import PAIRS, Engine, Store
+from airgapbuild.bundle.reader import open_bundle
+from airgapbuild.export import export
+from airgapbuild.manifest import parse_manifest
+from airgapbuild.resolve import resolve
+from tests.engines.daemon import PAIRS, Daemon, Engine, Store
 from tests.engines.registry import Registry
+from tests.support.forgery import COMPACT, TEXT
+from tests.support.memory import MemorySource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from airgapbuild.lockfile import Lock, LockedPlatform
+    from airgapbuild.oci.image import PlatformImage
     from tests.conftest import FreshDaemon
     from tests.engines.parts.part import Shelf
 
 TAGS = ("v0.34.2", "buildx-stable-1")
 PLATFORM = "linux/amd64"
+WINDOW = 128 << 20
+"""The longest that a zstd decoder takes without being told."""
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +48,46 @@ def tarball(compressed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     plain = tmp_path_factory.mktemp("plain") / "image.tar"
     subprocess.run(["zstd", "-dq", "-o", plain, compressed], check=True)
     return plain
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A small image's tarball, exact or compact, and what must come out of it."""
+
+    compressed: Path
+    tarball: Path
+    documents: PlatformImage
+
+    @property
+    def top(self) -> str:
+        return self.documents.top.descriptor.digest
+
+    @property
+    def manifest(self) -> str:
+        return self.documents.manifest.descriptor.digest
+
+    @property
+    def config(self) -> str:
+        return self.documents.config.descriptor.digest
+
+
+@pytest.fixture(scope="module", params=["exact", "compact"])
+def packed(
+    request: pytest.FixtureRequest,
+    bundle: Path,
+    compact: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Packed:
+    opened = open_bundle(bundle if request.param == "exact" else compact)
+    image = opened.lock.find("busybox")
+    assert image is not None
+    locked = next(it for it in image.platform if str(it.platform) == PLATFORM)
+    file = opened.index.tarball(image.name, locked.platform)
+    assert file is not None
+    plain = tmp_path_factory.mktemp("packed") / "image.tar"
+    compressed = opened.folder / file.name
+    subprocess.run(["zstd", "-dq", "-o", plain, compressed], check=True)
+    return Packed(compressed, plain, opened.image(image, locked))
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +164,65 @@ def test_crane_pushes_the_locked_config_and_layers_in_a_manifest_of_its_own(
     manifest = json.loads(peer(bed, "crane", "manifest", "--insecure", target))
     assert manifest["config"]["digest"] == locked.config
     assert sum(layer["size"] for layer in manifest["layers"]) == locked.layers_size
+
+
+def test_skopeo_oras_and_crane_take_both_forms(
+    bed: Shelf, packed: Packed, pushed_to: Registry, busybox: str, tmp_path: Path
+) -> None:
+    source = f"{packed.tarball}:{busybox}"
+    peer(bed, "skopeo", "copy", "--insecure-policy", f"oci-archive:{source}", f"dir:{tmp_path}/d")
+    raw = (tmp_path / "d" / "manifest.json").read_bytes()
+    assert f"sha256:{hashlib.sha256(raw).hexdigest()}" == packed.manifest
+
+    target = f"{pushed_to.address}/both/busybox"
+    options = ("--from-oci-layout", source, "--platform", PLATFORM, "--to-plain-http")
+    peer(bed, "oras", "cp", *options, f"{target}:oras")
+    digest = peer(bed, "crane", "digest", "--insecure", f"{target}:oras").strip()
+    assert digest == packed.manifest
+
+    peer(bed, "crane", "push", "--insecure", packed.tarball, f"{target}:crane")
+    manifest = json.loads(peer(bed, "crane", "manifest", "--insecure", f"{target}:crane"))
+    assert manifest["config"]["digest"] == packed.config
+
+
+@pytest.mark.parametrize("unpacked", [False, True], ids=["as it is", "after zstd -d"])
+def test_ctr_imports_the_image_under_its_name(
+    bed: Shelf, tls_daemon: Daemon, packed: Packed, busybox: str, unpacked: bool
+) -> None:
+    def ctr(*command: str | Path) -> str:
+        socket = tls_daemon.folder / "exec" / "containerd" / "containerd.sock"
+        program = bed.part("engines/28.5") / "bin" / "ctr"
+        return peer(bed, program, "--address", socket, "--namespace", "interop", *command)
+
+    name = f"docker.io/library/busybox:{busybox}"
+    ctr("images", "import", packed.tarball if unpacked else packed.compressed)
+    try:
+        [_, listed] = ctr("images", "list", f"name=={name}").splitlines()
+        assert listed.split()[2] == packed.top
+    finally:
+        ctr("images", "remove", "--sync", name)
+
+
+def test_podman_loads_the_locked_config(bed: Shelf, packed: Packed) -> None:
+    assert podman_load(bed, packed.compressed) == packed.config
+
+
+def test_podman_takes_the_long_window(bed: Shelf, tmp_path: Path) -> None:
+    source = MemorySource()
+    source.publish("tool:1", "linux/amd64", layers=(bytes(WINDOW + 1),))
+    lock = resolve(parse_manifest(TEXT.encode(), "m", folder=tmp_path), source)
+    exported = export(lock, source, tmp_path, packaging=COMPACT)
+    [tarball] = [tmp_path / file.name for file in exported.index.files if file.image]
+    said = subprocess.run(["zstd", "-lv", tarball], check=True, capture_output=True).stdout
+    assert f"({WINDOW} B)" in said.decode()
+    assert podman_load(bed, tarball) == lock.image[0].platform[0].config
+
+
+def podman_load(bed: Shelf, tarball: Path) -> str:
+    """The ID of the one image in a fresh storage after a load."""
+    # Podman refuses a --runroot of more than 50 characters.
+    with tempfile.TemporaryDirectory(prefix="bed-podman-") as folder:
+        storage = ("--root", f"{folder}/root", "--runroot", f"{folder}/run")
+        podman = ("podman", *storage, "--storage-driver", "vfs")
+        peer(bed, *podman, "load", "-i", tarball)
+        return peer(bed, *podman, "images", "--no-trunc", "--format", "{{.ID}}").strip()

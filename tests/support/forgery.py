@@ -13,17 +13,22 @@ from typing import TYPE_CHECKING
 
 import zstandard
 
-from airgapbuild.bundle.frames import frames_of, stored_length
+from airgapbuild.bundle import frames
+from airgapbuild.bundle.compact import write_compact
+from airgapbuild.bundle.packaging import DEFAULT_PACKAGING, Packaging
 from airgapbuild.bundle.writer import Tarball
 from airgapbuild.export import export
 from airgapbuild.manifest import parse_manifest
 from airgapbuild.oci.archive import Member
+from airgapbuild.oci.digest import Digest
 from airgapbuild.oci.platform import parse_platform
 from airgapbuild.resolve import resolve
 from tests.support.memory import MemorySource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from airgapbuild.bundle.index import BundledBlob
 
 TEXT = """
 version = 1
@@ -36,14 +41,17 @@ role = "tool"
 TARBALL = "tool_1_linux-amd64.oci.tar.zst"
 
 
-def make_bundle(folder: Path) -> Path:
+COMPACT = Packaging(layers="compact", level=1)
+
+
+def make_bundle(folder: Path, packaging: Packaging = DEFAULT_PACKAGING) -> Path:
     """A bundle of one image."""
     source = MemorySource()
     source.publish("tool:1", "linux/amd64", layers=(random.Random(1).randbytes(300_000), b"top"))
-    return _exported(folder, source, TEXT)
+    return _exported(folder, source, TEXT, packaging)
 
 
-def make_two(folder: Path, text: str) -> Path:
+def make_two(folder: Path, text: str, packaging: Packaging = DEFAULT_PACKAGING) -> Path:
     """A bundle of the manifest `text`: of `kit:1` for two platforms, and of `tool:1` for one.
 
     They share a layer.
@@ -52,12 +60,12 @@ def make_two(folder: Path, text: str) -> Path:
     shared = random.Random(1).randbytes(200_000)
     source.publish("kit:1", "linux/amd64", "linux/arm64", layers=(shared, b"buildkitd"))
     source.publish("tool:1", "linux/amd64", layers=(shared, b"sh"))
-    return _exported(folder, source, text)
+    return _exported(folder, source, text, packaging)
 
 
-def _exported(folder: Path, source: MemorySource, text: str) -> Path:
+def _exported(folder: Path, source: MemorySource, text: str, packaging: Packaging) -> Path:
     lock = resolve(parse_manifest(text.encode(), "m", folder=Path()), source)
-    export(lock, source, folder)
+    export(lock, source, folder, packaging=packaging)
     return folder
 
 
@@ -81,16 +89,7 @@ def vouch(folder: Path, name: str) -> None:
 
 
 def stored(content: bytes) -> bytes:
-    raw = b"".join(
-        piece
-        for frame in frames_of(len(content))
-        for piece in (
-            frame.header,
-            *frame.pieces(frame.start, memoryview(content)[frame.start : frame.stop])[1],
-        )
-    )
-    assert len(raw) == stored_length(len(content))
-    return raw
+    return b"".join(frames.stored([content], len(content)))
 
 
 def members(folder: Path) -> dict[str, bytes]:
@@ -125,9 +124,23 @@ def rebuild(folder: Path, whole: dict[str, bytes]) -> None:
     """Replaces the tarball by one of these members, with an index and sums that agree."""
     written = [Member(name, len(data), data) for name, data in whole.items()]
     made = Tarball(folder, TARBALL, written, "tool", parse_platform("linux/amd64")).commit()
+    _list(folder, made.blobs)
+
+
+def recompress(folder: Path, whole: dict[str, bytes], layers: set[str]) -> None:
+    """The same with a compact tarball, of which these members are the layers."""
+    written = [Member(name, len(data), data) for name, data in whole.items()]
+    digests = {Digest(f"sha256:{name[-64:]}") for name in layers}
+    with (folder / TARBALL).open("wb") as file:
+        blobs = write_compact(written, digests, 1, lambda _: iter(()), file.write)
+    _list(folder, blobs)
+
+
+def _list(folder: Path, blobs: Iterable[BundledBlob]) -> None:
+    """Makes the index and the sums agree with a tarball of these blobs."""
     index = json.loads((folder / "bundle.json").read_bytes())
-    document = made.model_dump(mode="json")
-    index["files"] = [document if f["name"] == TARBALL else f for f in index["files"]]
+    [file] = [file for file in index["files"] if file["name"] == TARBALL]
+    file["blobs"] = [blob.model_dump(mode="json", exclude_none=True) for blob in blobs]
     (folder / "bundle.json").write_text(json.dumps(index))
     vouch(folder, TARBALL)
 

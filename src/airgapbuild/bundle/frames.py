@@ -24,7 +24,7 @@ import zstandard
 from airgapbuild.errors import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 FRAME: Final = 4 << 20
 """Content bytes in a full frame."""
@@ -110,6 +110,21 @@ def frame_at(size: int, position: int) -> Frame:
 def frames_of(size: int) -> Iterator[Frame]:
     """The frames of a run of `size` bytes, in order."""
     return (frame_at(size, start) for start in range(0, size, FRAME))
+
+
+def stored(chunks: Iterable[bytes], size: int) -> Iterator[bytes | memoryview]:
+    """The frames that store `size` bytes, front to back."""
+    position = 0
+    for chunk in chunks:
+        view = memoryview(chunk)
+        while view:
+            frame = frame_at(size, position)
+            if position == frame.start:
+                yield frame.header
+            part = view[: frame.stop - position]
+            yield from frame.pieces(position, part)[1]
+            position += len(part)
+            view = view[len(part) :]
 
 
 def decoded(file: Readable, length: int, what: str) -> Iterator[bytes]:

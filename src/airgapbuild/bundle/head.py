@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from airgapbuild.bundle.frames import MAGIC, decoded
 from airgapbuild.bundle.walk import Stream, member_of
-from airgapbuild.errors import BundleError
+from airgapbuild.errors import BundleError, IntegrityError
 from airgapbuild.oci.archive import BLOCK, END, Member, blob_digest
 from airgapbuild.oci.content import (
     INDEX_TYPES,
@@ -20,10 +20,13 @@ from airgapbuild.oci.content import (
     MAX_DOCUMENT,
     Content,
     Descriptor,
+    content,
     json_object,
+    media_type_of,
     parse_index,
     parse_manifest,
 )
+from airgapbuild.oci.derived import derived, derived_from
 from airgapbuild.oci.digest import verified
 from airgapbuild.oci.image import PlatformImage
 from airgapbuild.oci.layout import IMAGE_NAME
@@ -82,7 +85,7 @@ def _entries(stream: Stream, what: str) -> list[Descriptor]:
 
 def _documents(stream: Stream, top: Descriptor, what: str) -> dict[Digest, Content]:
     """The documents that the first one leads to and that come before the first other blob."""
-    wanted = {top.digest: top}
+    wanted: dict[Digest, Descriptor | None] = {top.digest: top}
     documents: dict[Digest, Content] = {}
     while (member := _next(stream, what)) and len(documents) < _MAX_DOCUMENTS:
         digest = blob_digest(member)
@@ -91,25 +94,49 @@ def _documents(stream: Stream, top: Descriptor, what: str) -> dict[Digest, Conte
         raw = _data(stream, member, what)
         if digest is None:
             continue
-        descriptor = wanted[digest]
+        descriptor = wanted[digest] or content(raw, media_type_of(raw)).descriptor
         for _ in verified([raw], digest, descriptor.size, f"{what}: {member.name}"):
             documents[digest] = Content(descriptor, raw)
-        wanted |= {found.digest: found for found in _leads_to(Content(descriptor, raw), what)}
+        wanted = {**_leads_to(Content(descriptor, raw), what), **wanted}
     return documents
 
 
-def _leads_to(document: Content, what: str) -> list[Descriptor]:
-    """The documents that an index or a manifest names."""
+def _leads_to(document: Content, what: str) -> dict[Digest, Descriptor | None]:
+    """The documents that an index or a manifest names; of some the digest only."""
+    found: list[Descriptor] = []
     if document.descriptor.media_type in INDEX_TYPES:
         index = parse_index(document, what)
-        attestations = [attestation.descriptor for attestation in index.attestations]
-        return [descriptor for _, descriptor in index.platforms] + attestations
+        found += [descriptor for _, descriptor in index.platforms]
+        found += [attestation.descriptor for attestation in index.attestations]
     if document.descriptor.media_type in MANIFEST_TYPES:
-        return [parse_manifest(document, what).config]
-    return []
+        found.append(parse_manifest(document, what).config)
+        if origin := _origin(document, what):
+            return {origin: None, found[0].digest: found[0]}
+    return {descriptor.digest: descriptor for descriptor in found}
+
+
+def _origin(document: Content, what: str) -> Digest | None:
+    try:
+        return derived_from(document)
+    except ValueError as error:
+        raise BundleError(f"{what}: {document.descriptor.digest}: {error}") from error
 
 
 def _image(documents: dict[Digest, Content], top: Descriptor, what: str) -> PlatformImage:
+    """The image that the tarball's entry names; a derived one is derived anew, and compared."""
+    document = documents.get(top.digest)
+    if document is None or top.media_type in INDEX_TYPES or not (origin := _origin(document, what)):
+        return _found(documents, top, what)
+    if origin not in documents:
+        raise BundleError(f"{what}: {origin} does not come before the layers")
+    sizes = {layer.digest: layer.size for layer in parse_manifest(document, what).layers}
+    image = derived(_found(documents, documents[origin].descriptor, what), sizes, what)
+    if image.top.descriptor.digest != top.digest:
+        raise IntegrityError(f"{what}: {top.digest} does not follow from {origin}")
+    return image
+
+
+def _found(documents: dict[Digest, Content], top: Descriptor, what: str) -> PlatformImage:
     manifest = top.digest
     attestations: tuple[Digest, ...] = ()
     if top.digest in documents and top.media_type in INDEX_TYPES:

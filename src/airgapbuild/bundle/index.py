@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, ValidationError
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, ValidationError
 
 from airgapbuild.document import Many, Table
 from airgapbuild.errors import BundleError
-from airgapbuild.manifest import NameField
+from airgapbuild.manifest import LevelField, NameField
 from airgapbuild.oci.content import json_object
 from airgapbuild.oci.digest import Digest, DigestField
 from airgapbuild.oci.platform import PlatformField
@@ -40,12 +40,16 @@ def _file_name(text: str) -> str:
 
 
 class BundledBlob(Table):
-    """One blob of a tarball: which bytes of the file hold the frames that store it."""
+    """One blob of a tarball: which bytes of the file hold the frames that it is in."""
 
     digest: DigestField
     size: NonNegativeInt = Field(description="Of the blob, in bytes.")
     offset: NonNegativeInt = Field(description="Of its first frame in the file, in bytes.")
     length: NonNegativeInt = Field(description="Of all its frames, in bytes.")
+    start: PositiveInt | None = Field(
+        default=None,
+        description="Where in what they decode to the blob begins, if it is not alone in them.",
+    )
 
 
 class BundledFile(Table):
@@ -66,6 +70,12 @@ class BundleIndex(Table):
     name: NameField
     serial: NonNegativeInt | None = Field(
         default=None, description="Grows from bundle to bundle, so that an older one is known."
+    )
+    layers: Literal["compact"] | None = Field(
+        default=None, description="compact: raw layers, under one compression for each tarball."
+    )
+    level: LevelField | None = Field(
+        default=None, description="Of zstd, at which a compact bundle's layers are compressed."
     )
     lock: DigestField = Field(description="Of airgapbuild.lock.")
     files: Many[BundledFile] = Field(

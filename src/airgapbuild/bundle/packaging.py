@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from airgapbuild.manifest import Layers
+
+DEFAULT_LEVEL: Final = 9
+"""Of zstd, for compact layers: 0.63 of the exact size in 7 seconds; 19 gives 0.54 in 165."""
 
 
 @dataclass(frozen=True)
@@ -11,6 +18,14 @@ class Packaging:
 
     serial: int | None = None
     """A number of the user's that grows from bundle to bundle; a receiver may refuse older ones."""
+    layers: Layers = "exact"
+    level: int | None = None
+    """Of zstd, for compact layers; None: the default."""
+
+    @property
+    def compact_level(self) -> int | None:
+        """The level that layers are compressed at; None where they are exact."""
+        return (self.level or DEFAULT_LEVEL) if self.layers == "compact" else None
 
 
 DEFAULT_PACKAGING = Packaging()

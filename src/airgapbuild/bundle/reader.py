@@ -12,8 +12,10 @@ import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import groupby
 from typing import IO, TYPE_CHECKING, Final
 
+from airgapbuild.bundle.compact import LongFrames
 from airgapbuild.bundle.frames import Readable, decoded
 from airgapbuild.bundle.index import (
     INDEX_FILE,
@@ -30,6 +32,7 @@ from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
 from airgapbuild.lockfile import Lock, LockedImage, LockedPlatform
 from airgapbuild.oci.archive import archive_members
 from airgapbuild.oci.content import MAX_DOCUMENT, Content, Descriptor, content, media_type_of
+from airgapbuild.oci.derived import MAX_RATIO, derived
 from airgapbuild.oci.digest import Digest, verified
 from airgapbuild.pins import read_pinned
 from airgapbuild.progress import SILENT, Progress, Task
@@ -76,12 +79,18 @@ class Bundle:
         task.done(f"{len(present)} files")
 
     def image(self, image: LockedImage, locked: LockedPlatform) -> PlatformImage:
-        """The documents of one platform, checked against the lock.
+        """The documents of one platform, checked against the lock: of the image as it arrives.
+
+        In a compact bundle that is the one derived from what is locked.
 
         Raises:
             BundleError, IntegrityError, LockError: they are not here or not what the lock says.
         """
-        return read_pinned(self, image, locked)
+        documents = read_pinned(self, image, locked)
+        if self.index.layers is None:
+            return documents
+        file = self._tarball(image, locked)
+        return derived(documents, {blob.digest: blob.size for blob in file.blobs}, file.name)
 
     def check_image(self, image: LockedImage, locked: LockedPlatform) -> PlatformImage:
         """The documents of one platform, after every byte of its tarball was read and found right.
@@ -104,8 +113,7 @@ class Bundle:
         locked = image.on(file.platform) if image and file.platform else None
         if image is None or locked is None or file.name != tarball_name(image, locked.platform):
             raise BundleError(f"{file.name}: is no tarball of {LOCK_FILE}")
-        alone = replace(self, index=self.index.model_copy(update={"files": (file,)}))
-        documents = alone.image(image, locked)
+        documents = self._only(file).image(image, locked)
         layers, diff_ids = len(documents.layers), len(documents.parsed_config.diff_ids)
         if layers != diff_ids:
             raise IntegrityError(f"{file.name}: {layers} layers, but {diff_ids} in the config")
@@ -114,6 +122,16 @@ class Bundle:
         if walk(_content(opened, file, places), members, file.name) != places:
             raise BundleError(f"{file.name}: its blobs lie elsewhere than {INDEX_FILE} says")
         return documents
+
+    def alone(self, image: LockedImage, locked: LockedPlatform) -> Bundle:
+        """The same bundle with no tarball but a platform's.
+
+        What several tarballs hold is read from this one: that matters where it costs a decoding.
+
+        Raises:
+            BundleError: the tarball is missing.
+        """
+        return self._only(self._tarball(image, locked))
 
     def manifest(self, reference: Reference) -> Content:
         """See `Source.manifest`; only digests can be asked for."""
@@ -131,10 +149,29 @@ class Bundle:
         del reference
         file, blob = self._find(descriptor.digest)
         what = f"{file.name}: {descriptor.digest}"
-        with _opened(self.folder / file.name) as opened:
-            opened.seek(blob.offset)
-            chunks = decoded(opened, blob.length, file.name)
+        path = self.folder / file.name
+        if blob.start:
+            self._check_bound(file, blob)
+            chunks = self._long_frames.blob(path, blob)
+        else:
+            chunks = _stored(path, blob)
+        with _readable(path):
             yield from verified(chunks, descriptor.digest, descriptor.size, what)
+
+    def _only(self, file: BundledFile) -> Bundle:
+        return replace(self, index=self.index.model_copy(update={"files": (file,)}))
+
+    def _check_bound(self, file: BundledFile, blob: BundledBlob) -> None:
+        """Returns only if the lock lets so much lie before the end of a blob in a long frame."""
+        image = self.lock.find(file.image) if file.image else None
+        locked = image.on(file.platform) if image and file.platform else None
+        # Each layer is a byte at least, and has a header and padding of less than 1032 bytes.
+        if locked is None or (blob.start or 0) + blob.size > 2 * MAX_RATIO * locked.layers_size:
+            raise BundleError(f"{file.name}: {blob.digest} lies farther back than it can")
+
+    @cached_property
+    def _long_frames(self) -> LongFrames:
+        return LongFrames()
 
     def _check_sum(self, file: BundledFile, task: Task) -> None:
         with proven(self.folder / file.name, file, task):
@@ -228,25 +265,46 @@ class _Summed:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
+    with _readable(path), path.open("rb") as opened:
+        yield opened
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        with path.open("rb") as opened:
-            yield opened
+        yield
     except OSError as error:
         raise BundleError(f"{path}: {error.strerror}") from error
+
+
+def _stored(path: Path, blob: BundledBlob) -> Iterator[bytes]:
+    with path.open("rb") as opened:
+        opened.seek(blob.offset)
+        yield from decoded(opened, blob.length, path.name)
 
 
 def _content(opened: Readable, file: BundledFile, places: dict[Digest, range]) -> Iterator[bytes]:
     """What a tarball's frames hold; `places` gets where in it the blobs lie by bundle.json."""
     at = position = 0
-    for blob in sorted(file.blobs, key=lambda blob: blob.offset):
-        if blob.offset < at:
+    for (offset, run), blobs in _runs(file):
+        if offset < at:
             raise BundleError(f"{file.name}: {INDEX_FILE} has two blobs at one place")
-        for length, digest in ((blob.offset - at, None), (blob.length, blob.digest)):
+        for length in (offset - at, run):
             start = position
             for chunk in decoded(opened, length, file.name):
                 position += len(chunk)
                 yield chunk
-            if digest:
-                places[digest] = range(start, position)
-        at = blob.offset + blob.length
+        for blob in blobs:
+            first = start + (blob.start or 0)
+            places[blob.digest] = range(first, first + blob.size if blob.start else position)
+        at = offset + run
     yield from decoded(opened, max(0, file.size - at), file.name)
+
+
+def _runs(file: BundledFile) -> Iterator[tuple[tuple[int, int], Iterator[BundledBlob]]]:
+    """The runs of frames that hold blobs, by offset and length, each with its blobs."""
+
+    def place(blob: BundledBlob) -> tuple[int, int]:
+        return blob.offset, blob.length
+
+    return groupby(sorted(file.blobs, key=place), key=place)

@@ -74,8 +74,8 @@ class Tarball:
         self, folder: Path, name: str, members: Iterable[Member], image: str, platform: Platform
     ) -> None:
         self.name = name
-        self._image = image
-        self._platform = platform
+        self.image = image
+        self.platform = platform
         self._path = folder / partial_name(name)
         self._target = folder / name
         self._sections = tuple(_sections(members))
@@ -154,8 +154,8 @@ class Tarball:
             name=self.name,
             size=self._size,
             sha256=self._hasher.hexdigest(),
-            image=self._image,
-            platform=self._platform,
+            image=self.image,
+            platform=self.platform,
             blobs=tuple(_blobs(self._sections)),
         )
 

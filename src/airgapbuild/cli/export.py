@@ -13,8 +13,10 @@ from airgapbuild.cli.options import ColorWhen, Json, ManifestPath, Quiet, Verbos
 from airgapbuild.words import size_words
 
 if TYPE_CHECKING:
+    from airgapbuild.bundle.packaging import Packaging
     from airgapbuild.bundle.signature import Signed
     from airgapbuild.export import Exported
+    from airgapbuild.manifest import BundleEntry
     from airgapbuild.signing import SshKeygen
 
 
@@ -49,6 +51,25 @@ def export_command(
             "half an agent has.",
         ),
     ] = None,
+    compact: Annotated[
+        bool | None,
+        typer.Option(
+            "--compact/--exact",
+            help="Layers raw under one compression, or as the registry has them.",
+            show_default="layers in [bundle], or exact",
+        ),
+    ] = None,
+    level: Annotated[
+        int | None,
+        typer.Option(
+            "--level",
+            metavar="N",
+            min=1,
+            max=19,
+            help="Of zstd, for compact layers: 1 is fast, 19 is small.",
+            show_default="level in [bundle], or 9",
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -62,12 +83,12 @@ def export_command(
     **Examples**
 
         airgapbuild export
+        airgapbuild export --compact --level 19
         airgapbuild export -o /media/usb/builders
         airgapbuild export --serial 7 --sign ~/.ssh/id_ed25519
     """
     console = Console("export", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
-        from airgapbuild.bundle.packaging import Packaging
         from airgapbuild.bundle.signature import is_signed, sign_bundle
         from airgapbuild.cli.connect import image_source, registry_source
         from airgapbuild.cli.inputs import fresh_lock, lock_path
@@ -75,6 +96,7 @@ def export_command(
         from airgapbuild.manifest import read_manifest
 
         manifest = read_manifest(file)
+        packaging = _packaging(manifest.bundle, serial, level, compact=compact)
         lock = fresh_lock(manifest, lock_path(file))
         folder = output or Path("bundles") / lock.name
         keygen = _keygen_for(sign) if sign else None
@@ -83,9 +105,7 @@ def export_command(
             registry_source(manifest, console) as registries,
             image_source(registries, file.parent) as source,
         ):
-            exported = export(
-                lock, source, folder, packaging=Packaging(serial=serial), progress=console
-            )
+            exported = export(lock, source, folder, packaging=packaging, progress=console)
         signed = None
         if sign and keygen:
             console.settle()  # it may ask for a passphrase
@@ -105,6 +125,22 @@ def _keygen_for(key: Path) -> SshKeygen:
         hint = "--sign takes a private key, or the public key of one that an agent has"
         raise UsageError(f"{key}: there is no such key", hint=hint)
     return ssh_keygen()
+
+
+def _packaging(
+    entry: BundleEntry, serial: int | None, level: int | None, *, compact: bool | None
+) -> Packaging:
+    """How to pack: what the options say, and else the manifest's [bundle]."""
+    from airgapbuild.bundle.packaging import Packaging
+    from airgapbuild.errors import UsageError
+
+    if compact is None:
+        compact = entry.layers == "compact"
+    if not compact:
+        if level is not None:
+            raise UsageError("--level is for compact layers only", hint="add --compact")
+        return Packaging(serial=serial)
+    return Packaging(serial=serial, layers="compact", level=level or entry.level)
 
 
 def _document(exported: Exported, folder: Path, signed: Signed | None) -> dict[str, Any]:

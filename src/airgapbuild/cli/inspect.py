@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,20 +81,29 @@ def _say_images(console: Console, found: Inspected) -> None:
 
 
 def _say_layers(console: Console, found: Inspected) -> None:
+    platforms = [(image, platform) for image in found.images for platform in image.platforms]
+    derived = [(f"{image.name} {it.platform}", it.derived) for image, it in platforms if it.derived]
+    columns = ["IMAGE", "LAYER", "SIZE", "RAW FORM OF", "SHARED WITH"]
     rows = [
-        (
+        [
             f"{image.name} {platform.platform}",
             layer.digest[:_SHORT],
             size_words(layer.size),
+            f"{upstream.digest[:_SHORT]} {size_words(upstream.size)}" if upstream else "",
             ", ".join(_shared(found, image, platform, layer)),
-        )
-        for image in found.images
-        for platform in image.platforms
-        for layer in platform.layers or ()
+        ]
+        for image, platform in platforms
+        for layer, upstream in zip_longest(platform.layers or (), platform.upstream)
     ]
+    if not derived:
+        for row in (columns, *rows):
+            del row[3]
     if rows:
         console.say()
-        console.table(("IMAGE", "LAYER", "SIZE", "SHARED WITH"), rows)
+        console.table(columns, rows)
+    if derived:
+        console.say()
+        console.table(("IMAGE", "IN A CONTAINERD STORE"), derived)
 
 
 def _say_builder(console: Console, found: Inspected) -> None:
@@ -175,6 +185,11 @@ def _platform_document(
                 "shared-with": _shared(found, image, platform, layer),
             }
             for layer in platform.layers
+        ],
+        "derived-manifest": platform.derived,
+        "upstream-layers": [
+            {"digest": layer.digest, "size": layer.size, "media-type": layer.media_type}
+            for layer in platform.upstream
         ],
         "lacking": [{"digest": blob.digest, "size": blob.size} for blob in platform.lacking],
     }

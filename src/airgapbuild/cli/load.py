@@ -141,6 +141,7 @@ def _document(
                 "names": [str(name) for name in loaded.image.names],
                 "digest": loaded.image.digest,
                 "in": loaded.place,
+                "id": loaded.id,
                 "platforms": [str(locked.platform) for locked in loaded.platforms],
                 "action": loaded.action,
                 "sent": loaded.sent,

@@ -57,7 +57,7 @@ class Loading:
         self._daemon = daemon
         self._connection = connection
         # They tell how an image was built and who vouches for it; nothing needs them to run it.
-        self._image = replace(image, attestations=(), referrers=())
+        self._image = replace(image, attestations=(), referrers=(), upstream=())
         self._names = names
         self._expected = daemon.expected_id(image)
 

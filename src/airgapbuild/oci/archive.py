@@ -5,11 +5,12 @@ The classic image store reads `manifest.json` and ignores the rest; the containe
 
     oci-layout  index.json  manifest.json
     blobs/sha256/<index>  <manifest>  <config>  <attestation manifests>  <referrers>
-    blobs/sha256/<their blobs and the layers, smallest first>
+    blobs/sha256/<their blobs>  <the layers>                    each smallest first
 
 The largest comes last because a file's sum is taken in the file's order: of blobs that are fetched
-side by side, the largest is whole last. Referrers lie beside the image as blobs only, found by the
-lock: what index.json lists, the containerd store takes for an image to unpack.
+side by side, the largest is whole last. Referrers, and what a derived image comes from, lie beside
+the image as blobs only, found by the lock: what index.json lists, the containerd store takes for an
+image to unpack.
 
 Regular files only, each once, mode 0644, owner 0, time 0, in the POSIX ustar form (sizes of 8 GiB
 and more in GNU's base-256), so that the same image is the same bytes everywhere.
@@ -92,7 +93,7 @@ def archive_members(
     ]
     blobs = [
         Member(_blob_name(blob.digest), blob.size, blob=blob)
-        for blob in sorted(image.blobs, key=lambda blob: (blob.size, blob.digest))
+        for blob in image.blobs
         if wanted(blob)
     ]
     return head + documents + blobs

@@ -23,6 +23,8 @@ class PlatformImage:
     """The attestation manifests of this platform."""
     referrers: tuple[Content, ...] = ()
     """The manifests that refer to the index or to the manifest: signatures, SBOMs."""
+    upstream: tuple[Content, ...] = ()
+    """What a derived image comes from: index and manifest as the registry has them."""
 
     @property
     def layers(self) -> tuple[Descriptor, ...]:
@@ -41,18 +43,21 @@ class PlatformImage:
 
     @property
     def documents(self) -> tuple[Content, ...]:
-        """Index, manifest, config, attestations, referrers: each content once, in this order."""
-        every = (self.top, self.manifest, self.config, *self.attestations, *self.referrers)
+        """Index, manifest, config, then what is evidence only: each content once, in this order."""
+        evidence = (*self.upstream, *self.attestations, *self.referrers)
+        every = (self.top, self.manifest, self.config, *evidence)
         return tuple({document.descriptor.digest: document for document in every}.values())
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
-        """What is not a document: blobs of attestations and referrers, then layers; each once."""
+        """What is not a document: blobs of evidence, then layers; each once, smallest first."""
         known = {document.descriptor.digest for document in self.documents}
         evidence = (
             blob
             for document in (*self.attestations, *self.referrers)
             for blob in parse_manifest(document, f"manifest {document.descriptor.digest}").blobs
         )
-        blobs = {blob.digest: blob for blob in (*evidence, *self.layers)}
-        return tuple(blob for digest, blob in blobs.items() if digest not in known)
+        layers = {layer.digest: layer for layer in self.layers}
+        blobs = {blob.digest: blob for blob in evidence} | layers
+        wanted = (blob for digest, blob in blobs.items() if digest not in known)
+        return tuple(sorted(wanted, key=lambda it: (it.digest in layers, it.size, it.digest)))

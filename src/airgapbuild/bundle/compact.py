@@ -1,0 +1,164 @@
+"""A compact tarball: stored frames up to the layers, then one long frame with all of them.
+
+Raw layers of one image have much in common, and a window of 128 MiB reaches from one into another.
+It is the largest that plain `zstd -d` and the engines take without being told. The long frame
+begins at the first layer's tar header and goes to the tar's end; what comes before it can be read
+at its place, as in an exact tarball. A layer is read by decoding what lies before it: in the order
+in which they lie there, all of them cost one decoding.
+
+The frame is written by one thread, and all that zstd would choose by the machine is fixed, so its
+bytes depend on the content, the level and the version of zstd only.
+
+Source: zstd's manual, "Advanced compression API" (ZSTD_c_windowLog,
+ZSTD_c_enableLongDistanceMatching); zstd.h, ZSTD_WINDOWLOG_LIMIT_DEFAULT.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Final
+
+import zstandard
+
+from airgapbuild.bundle.frames import decoded, stored, stored_length
+from airgapbuild.bundle.index import BundledBlob
+from airgapbuild.bundle.walk import Stream
+from airgapbuild.oci.archive import BLOCK, archive_chunks, archive_size, blob_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from airgapbuild.oci.archive import Member
+    from airgapbuild.oci.content import Descriptor
+    from airgapbuild.oci.digest import Digest
+
+_WINDOW_LOG: Final = 27
+
+
+def write_compact(
+    members: Sequence[Member],
+    layers: Container[Digest],
+    level: int,
+    read: Callable[[Descriptor], Iterator[bytes]],
+    write: Callable[[bytes | memoryview], object],
+) -> tuple[BundledBlob, ...]:
+    """Writes the tarball of these members, front to back; where in it the blobs lie.
+
+    The members from the first of `layers` on go into the long frame.
+    """
+    cut = next((n for n, it in enumerate(members) if blob_digest(it) in layers), len(members))
+    out = _Out(write)
+    blobs = list(_store(members[:cut], read, out))
+    offset = out.position
+    _compress(members[cut:], level, read, out)
+    start = 0
+    for member in members[cut:]:
+        if digest := blob_digest(member):
+            blobs.append(
+                BundledBlob(
+                    digest=digest,
+                    size=member.size,
+                    offset=offset,
+                    length=out.position - offset,
+                    start=start + BLOCK,
+                )
+            )
+        start += BLOCK + member.size + len(member.padding)
+    return tuple(blobs)
+
+
+class LongFrames:
+    """Long frames to read blobs from: the last one stays open behind the last blob."""
+
+    def __init__(self) -> None:
+        self._open: _LongFrame | None = None
+
+    def blob(self, path: Path, blob: BundledBlob) -> Iterator[bytes]:
+        """The content of a blob of this tarball.
+
+        Raises:
+            BundleError: it is no zstd frame.
+        """
+        # Taken away meanwhile, so that no other thread goes on reading from it.
+        frame, self._open = self._open, None
+        if frame is None or not frame.leads_to(path, blob):
+            frame = _LongFrame(path, blob)
+        yield from frame.read(blob)
+        self._open = frame
+
+
+class _LongFrame:
+    """One long frame that is decoded forwards."""
+
+    def __init__(self, path: Path, blob: BundledBlob) -> None:
+        self._place = (path, blob.offset, blob.length)
+        file = path.open("rb", buffering=0)
+        weakref.finalize(self, file.close)
+        file.seek(blob.offset)
+        self._stream = Stream(decoded(file, blob.length, path.name))
+
+    def leads_to(self, path: Path, blob: BundledBlob) -> bool:
+        """Whether the blob still lies ahead."""
+        is_here = self._place == (path, blob.offset, blob.length)
+        return is_here and self._stream.position <= (blob.start or 0)
+
+    def read(self, blob: BundledBlob) -> Iterator[bytes]:
+        for _ in self._stream.read((blob.start or 0) - self._stream.position):
+            pass
+        yield from map(bytes, self._stream.read(blob.size))
+
+
+class _Out:
+    """Where the bytes go, and how many they were."""
+
+    def __init__(self, write: Callable[[bytes | memoryview], object]) -> None:
+        self._write = write
+        self.position = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._write(data)
+        self.position += len(data)
+
+
+def _store(
+    members: Sequence[Member], read: Callable[[Descriptor], Iterator[bytes]], out: _Out
+) -> Iterator[BundledBlob]:
+    """Writes members as an exact tarball has them: each blob in frames of its own."""
+    between = b""
+    for member in members:
+        between += member.header
+        digest = blob_digest(member)
+        if digest is None:
+            between += (member.data or b"") + member.padding
+            continue
+        _run(out, [between], len(between))
+        offset = out.position
+        content = read(member.blob) if member.blob else iter([member.data or b""])
+        _run(out, content, member.size)
+        length = stored_length(member.size)
+        yield BundledBlob(digest=digest, size=member.size, offset=offset, length=length)
+        between = member.padding
+    _run(out, [between], len(between))
+
+
+def _run(out: _Out, content: Iterable[bytes], size: int) -> None:
+    for piece in stored(content, size):
+        out.write(piece)
+
+
+def _compress(
+    members: Sequence[Member],
+    level: int,
+    read: Callable[[Descriptor], Iterator[bytes]],
+    out: _Out,
+) -> None:
+    """Writes the rest of the tar as one frame, its size in the frame's header."""
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        level, window_log=_WINDOW_LOG, enable_ldm=True, threads=0
+    )
+    compressor = zstandard.ZstdCompressor(compression_params=parameters)
+    frame = compressor.compressobj(size=archive_size(members))
+    for chunk in archive_chunks(members, read):
+        out.write(frame.compress(chunk))
+    out.write(frame.flush())

@@ -1,0 +1,112 @@
+"""From an exact tarball under construction to a compact one.
+
+A layer is decompressed twice, since its size stands in the tar before it: at first what it comes to
+is measured, and proven by its diff ID; then it is compressed anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from airgapbuild.bundle.compact import write_compact
+from airgapbuild.bundle.index import BundledBlob, BundledFile, partial_name
+from airgapbuild.bundle.layers import raw
+from airgapbuild.errors import IntegrityError
+from airgapbuild.oci.archive import archive_members
+from airgapbuild.oci.derived import derived, most_raw, raw_layers, too_large
+from airgapbuild.oci.digest import verified
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from airgapbuild.bundle.writer import Tarball
+    from airgapbuild.oci.content import Descriptor
+    from airgapbuild.oci.digest import Digest
+    from airgapbuild.oci.image import PlatformImage
+    from airgapbuild.oci.reference import Reference
+    from airgapbuild.progress import Task
+
+
+class CompactTarball:
+    """A compact tarball under construction, beside the exact one that it comes from."""
+
+    def __init__(self, folder: Path, exact: Tarball) -> None:
+        self.name = exact.name
+        self._exact = exact
+        self._sections = {section.digest: section for section in exact.missing}
+        self._path = folder / partial_name(f"{exact.name}.compact")
+        self._target = folder / exact.name
+        self._hasher = hashlib.sha256()
+        self._size = 0
+        self._blobs: tuple[BundledBlob, ...] = ()
+
+    def fill(
+        self, image: PlatformImage, names: tuple[Reference, ...], level: int, task: Task
+    ) -> None:
+        """Writes all of it; memory and time depend on the level, not on the layers' sizes.
+
+        `task` advances by what is read: twice the size of the layers.
+
+        Raises:
+            IntegrityError: a layer is not what its diff ID says.
+            BundleError: it is more than a layer may be.
+        """
+        layers = dict(raw_layers(image, self.name))
+
+        def read(blob: Descriptor) -> Iterator[bytes]:
+            if layer := layers.get(blob.digest):
+                chunks = raw(layer, self._content(layer, task))
+                return verified(chunks, blob.digest, blob.size, self.name)
+            return self._content(blob, task)
+
+        sizes = {diff_id: self._measured(it, diff_id, task) for diff_id, it in layers.items()}
+        members = archive_members(derived(image, sizes, self.name), names)
+        with self._path.open("wb") as file:
+            os.fchmod(file.fileno(), 0o644)
+
+            def write(data: bytes | memoryview) -> None:
+                file.write(data)
+                self._hasher.update(data)
+                self._size += len(data)
+
+            self._blobs = write_compact(members, layers, level, read, write)
+
+    def commit(self) -> BundledFile:
+        """The file under its name, and what bundle.json says of it; the exact one goes away."""
+        self._path.replace(self._target)
+        self._exact.abandon()
+        return BundledFile(
+            name=self.name,
+            size=self._size,
+            sha256=self._hasher.hexdigest(),
+            image=self._exact.image,
+            platform=self._exact.platform,
+            blobs=self._blobs,
+        )
+
+    def abandon(self) -> None:
+        """Nothing is left of it; the exact one stays."""
+        self._path.unlink(missing_ok=True)
+
+    def _content(self, blob: Descriptor, task: Task) -> Iterator[bytes]:
+        for piece in self._exact.read(self._sections[blob.digest]):
+            task.advance(len(piece))
+            yield bytes(piece)
+
+    def _measured(self, layer: Descriptor, diff_id: Digest, task: Task) -> int:
+        """The size of a layer's tar."""
+        hasher = hashlib.sha256()
+        size = 0
+        for chunk in raw(layer, self._content(layer, task)):
+            hasher.update(chunk)
+            size += len(chunk)
+            if size > most_raw(layer):
+                raise too_large(layer, self.name)
+        if (got := f"sha256:{hasher.hexdigest()}") != diff_id:
+            raise IntegrityError(
+                f"{self.name}: layer {layer.digest} comes to {got}, but the config says {diff_id}"
+            )
+        return size
