@@ -107,10 +107,11 @@ class Browser(Service):
             mobile=False,
         )
         wanted = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.call("Emulation.setEmulatedMedia", features=wanted)
+        self.call("Emulation.setEmulatedMedia", media="", features=wanted)
         self.call("Page.navigate", url=path.absolute().as_uri())
         while "Page.loadEventFired" not in self._events:
             self._message()
+        self.value("document.readyState")  # what the load brought about is told before its answer
 
     def value(self, expression: str) -> Any:
         """What a JavaScript expression is in the page."""
