@@ -371,6 +371,13 @@ def test_an_ssh_keygen_that_is_too_old_or_none(tmp_path: Path, script: str) -> N
         SshKeygen.find(program(tmp_path, script))
 
 
+def test_an_ssh_keygen_that_cannot_be_run(tmp_path: Path) -> None:
+    environ = program(tmp_path, "")
+    (tmp_path / "ssh-keygen").write_text("#!/nothing\n")
+    with pytest.raises(SignatureError, match=f"^{tmp_path}/ssh-keygen: no such file or directory"):
+        SshKeygen.find(environ)
+
+
 GOOD = f'Good "{NAMESPACE}" signature{{}} with ED25519 key SHA256:AAAA'
 
 
