@@ -11,6 +11,8 @@ class Packaging:
 
     serial: int | None = None
     """A number of the user's that grows from bundle to bundle; a receiver may refuse older ones."""
+    part_size: int | None = None
+    """How many bytes of a tarball one file holds at most; None for all of them."""
 
 
 DEFAULT_PACKAGING = Packaging()
