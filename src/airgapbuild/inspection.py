@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from airgapbuild.builder.settings import settings
 from airgapbuild.bundle.head import is_tarball, read_head
+from airgapbuild.bundle.index import part_name, whole_name
 from airgapbuild.bundle.reader import Bundle, peek
 from airgapbuild.errors import UsageError
 from airgapbuild.lockfile import LockedImage, LockedPlatform, read_lock
@@ -118,6 +119,10 @@ def inspect(path: Path) -> Inspected:
         bundle = peek(path)
         images = tuple(_locked(image, bundle) for image in bundle.lock.image)
         return Inspected("bundle", path, images, bundle.lock)
+    if path.name not in {whole_name(path.name), first_part := part_name(whole_name(path.name), 1)}:
+        raise UsageError(
+            f"{path}: is not the first part", hint=f"give {path.with_name(first_part)}"
+        )
     if is_tarball(path):
         return Inspected("tarball", path, (_headed(path),))
     lock = read_lock(path)

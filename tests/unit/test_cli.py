@@ -15,7 +15,18 @@ from airgapbuild.resolve import resolve
 from tests.support.memory import MemorySource
 from tests.support.program import HEARS_SIGNALS, PROGRAM, airgapbuild, document, environment
 
-COMMANDS = ("init", "lock", "outdated", "export", "load", "verify", "inspect", "diff")
+COMMANDS = (
+    "init",
+    "lock",
+    "outdated",
+    "export",
+    "load",
+    "verify",
+    "inspect",
+    "diff",
+    "split",
+    "join",
+)
 MANIFEST = """
 version = 1
 name = "b"

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 INDEX_FILE: Final = "bundle.json"
 SUMS_FILE: Final = "SHA256SUMS"
+SIGNATURE_FILE: Final = "SHA256SUMS.sig"
 BUILDKITD_FILE: Final = "buildkitd.toml"
 BUILDER_FILE: Final = "builder.json"
 VERSION: Final = 1
@@ -133,6 +134,12 @@ def part_name(name: str, number: int) -> str:
 def whole_name(name: str) -> str:
     """The name of the file that a part of this name is of; of what is no part, the same."""
     return _PART.sub("", name)
+
+
+def under_construction(name: str) -> str:
+    """Where a file or a part lies while it is made; a first part where the whole would."""
+    whole = whole_name(name)
+    return partial_name(whole if name == part_name(whole, 1) else name)
 
 
 def constructed(name: str) -> str:

@@ -21,7 +21,7 @@ from airgapbuild.bundle.index import (
     constructed,
     is_partial,
     part_name,
-    partial_name,
+    under_construction,
     whole_name,
 )
 from airgapbuild.errors import BundleError
@@ -55,7 +55,7 @@ def part_lengths(name: str, size: int, part_size: int | None) -> list[int]:
 class PartFiles:
     """The parts of a file under construction, written at offsets of the whole by several threads.
 
-    The first one lies where the whole would (`partial_name`), so that a run with another part size
+    The first one lies where the whole would (`under_construction`), so that a run with another part size
     can go on from it. No part is held open: hundreds may be under construction at once.
     """
 
@@ -139,8 +139,7 @@ class PartFiles:
             path.unlink(missing_ok=True)
 
     def _path(self, number: int) -> Path:
-        name = self._name if number == 1 else part_name(self._name, number)
-        return self._folder / partial_name(name)
+        return self._folder / under_construction(part_name(self._name, number))
 
     def _under_construction(self) -> list[Path]:
         return [

@@ -9,7 +9,10 @@ cache.
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +28,7 @@ from airgapbuild.bundle.index import (
     sha256_of,
 )
 from airgapbuild.bundle.parts import PartFiles, Sums
+from airgapbuild.errors import BundleError
 from airgapbuild.files import write_if_changed
 from airgapbuild.oci.archive import END, blob_digest
 from airgapbuild.oci.digest import digest_of
@@ -123,9 +127,7 @@ class Tarball:
     def read(self, section: Section) -> Iterator[memoryview]:
         """The content of a section, all of whose frames are found or written."""
         for frame in frames_of(section.size):
-            yield from frame.content(
-                self._files.get(frame.length, section.offset + frame.offset)
-            )
+            yield from frame.content(self._files.get(frame.length, section.offset + frame.offset))
 
     def sum_up(self) -> None:
         """Takes the sum on to the file's first gap. One thread, beside those that write."""
@@ -187,6 +189,23 @@ class Tarball:
                 yield frame
 
 
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """A bundle's folder with nobody else at work in it.
+
+    Raises:
+        BundleError: somebody is.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise BundleError(f"{folder}: another export, split or join is at work here") from None
+    finally:
+        os.close(handle)
+
+
 def write_index(folder: Path, index: BundleIndex) -> bool:
     """Writes bundle.json and then SHA256SUMS, which makes the bundle whole; whether it had to."""
     changed = write_if_changed(folder / INDEX_FILE, render_index(index))
@@ -194,7 +213,7 @@ def write_index(folder: Path, index: BundleIndex) -> bool:
 
 
 def sums_of(index: BundleIndex) -> bytes:
-    """The SHA256SUMS of a bundle with this bundle.json: of what lies in the folder, part by part."""
+    """SHA256SUMS as it goes with this bundle.json: a line for each file, or for each of its parts."""
     sums = {part.name: part.sha256 for file in index.files for part in file.stored}
     sums[INDEX_FILE] = sha256_of(digest_of(render_index(index)))
     return render_sums(sums)

@@ -16,9 +16,11 @@ from airgapbuild.cli.diff import diff_command
 from airgapbuild.cli.export import export_command
 from airgapbuild.cli.init import init_command
 from airgapbuild.cli.inspect import inspect_command
+from airgapbuild.cli.join import join_command
 from airgapbuild.cli.load import load_command
 from airgapbuild.cli.lock import lock_command
 from airgapbuild.cli.outdated import outdated_command
+from airgapbuild.cli.split import split_command
 from airgapbuild.cli.verify import verify_command
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ app.command("load")(load_command)
 app.command("verify")(verify_command)
 app.command("inspect")(inspect_command)
 app.command("diff")(diff_command)
+app.command("split")(split_command)
+app.command("join")(join_command)
 
 
 class Terminated(KeyboardInterrupt):

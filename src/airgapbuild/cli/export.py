@@ -62,14 +62,13 @@ def export_command(
 
         manifest = read_manifest(file)
         lock = fresh_lock(manifest, lock_path(file))
+        packaging = Packaging(serial=serial, part_size=manifest.bundle.part_size)
         folder = output or Path("bundles") / lock.name
         with (
             registry_source(manifest, console) as registries,
             image_source(registries, file.parent) as source,
         ):
-            exported = export(
-                lock, source, folder, packaging=Packaging(serial=serial), progress=console
-            )
+            exported = export(lock, source, folder, packaging=packaging, progress=console)
         console.result(_document(exported, folder))
         _say(console, exported, folder)
 
@@ -81,7 +80,12 @@ def _document(exported: Exported, folder: Path) -> dict[str, Any]:
         "fetched": exported.fetched,
         "written": list(exported.written),
         "files": [
-            {"name": file.name, "size": file.size, "sha256": file.sha256}
+            {
+                "name": file.name,
+                "size": file.size,
+                "sha256": file.sha256,
+                "parts": [part.name for part in file.parts],
+            }
             for file in exported.index.files
         ],
     }
