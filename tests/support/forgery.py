@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import zstandard
 
 from airgapbuild.bundle.frames import frames_of, stored_length
+from airgapbuild.bundle.packaging import Packaging
 from airgapbuild.bundle.writer import Tarball
 from airgapbuild.export import export
 from airgapbuild.manifest import parse_manifest
@@ -36,14 +37,14 @@ role = "tool"
 TARBALL = "tool_1_linux-amd64.oci.tar.zst"
 
 
-def make_bundle(folder: Path) -> Path:
+def make_bundle(folder: Path, *, part_size: int | None = None) -> Path:
     """A bundle of one image."""
     source = MemorySource()
     source.publish("tool:1", "linux/amd64", layers=(random.Random(1).randbytes(300_000), b"top"))
-    return _exported(folder, source, TEXT)
+    return _exported(folder, source, TEXT, part_size)
 
 
-def make_two(folder: Path, text: str) -> Path:
+def make_two(folder: Path, text: str, *, part_size: int | None = None) -> Path:
     """A bundle of the manifest `text`: of `kit:1` for two platforms, and of `tool:1` for one.
 
     They share a layer.
@@ -52,12 +53,12 @@ def make_two(folder: Path, text: str) -> Path:
     shared = random.Random(1).randbytes(200_000)
     source.publish("kit:1", "linux/amd64", "linux/arm64", layers=(shared, b"buildkitd"))
     source.publish("tool:1", "linux/amd64", layers=(shared, b"sh"))
-    return _exported(folder, source, text)
+    return _exported(folder, source, text, part_size)
 
 
-def _exported(folder: Path, source: MemorySource, text: str) -> Path:
+def _exported(folder: Path, source: MemorySource, text: str, part_size: int | None) -> Path:
     lock = resolve(parse_manifest(text.encode(), "m", folder=Path()), source)
-    export(lock, source, folder)
+    export(lock, source, folder, packaging=Packaging(part_size=part_size))
     return folder
 
 

@@ -29,6 +29,7 @@ from airgapbuild.errors import BundleError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+    from typing import Self
 
 MAX_PARTS: Final = 999
 _MIB: Final = 1 << 20
@@ -46,8 +47,8 @@ def part_lengths(name: str, size: int, part_size: int | None) -> list[int]:
     if count > MAX_PARTS:
         least = -(-size // MAX_PARTS)
         raise BundleError(
-            f"{name}: {size} bytes make {count} parts of {part_size}, and {MAX_PARTS} is the most",
-            hint=f"a part-size of {-(-least // _MIB)}MiB or more will do",
+            f"{name}: {size} bytes make {count} parts of {part_size}; {MAX_PARTS} is the most",
+            hint=f"it takes a part-size of {-(-least // _MIB)}MiB or more",
         )
     return [part_size] * (count - 1) + [size - part_size * (count - 1)]
 
@@ -55,8 +56,8 @@ def part_lengths(name: str, size: int, part_size: int | None) -> list[int]:
 class PartFiles:
     """The parts of a file under construction, written at offsets of the whole by several threads.
 
-    The first one lies where the whole would (`under_construction`), so that a run with another part size
-    can go on from it. No part is held open: hundreds may be under construction at once.
+    The first one lies where the whole would (`under_construction`), so that a run with another part
+    size can go on from it. No part is held open: hundreds may be under construction at once.
     """
 
     def __init__(self, folder: Path, name: str, part_size: int | None) -> None:
@@ -72,6 +73,8 @@ class PartFiles:
             BundleError: they are too many.
         """
         lengths = part_lengths(self._name, size, self._part_size)
+        if len(lengths) <= self._count:
+            return
         for number, length in enumerate(lengths[self._count :], self._count + 1):
             handle = os.open(self._path(number), os.O_RDWR | os.O_CREAT, 0o644)
             try:
@@ -80,7 +83,7 @@ class PartFiles:
                     os.ftruncate(handle, length)
             finally:
                 os.close(handle)
-        self._count = max(self._count, len(lengths))
+        self._count = len(lengths)
         own = {self._path(number) for number in range(1, self._count + 1)}
         for path in self._under_construction():
             if path not in own:
@@ -111,7 +114,7 @@ class PartFiles:
                 _write(handle, run, max(0, offset - number * self._part_size))
 
     def get(self, size: int, offset: int) -> bytes:
-        """At most `size` bytes from byte `offset` of the whole on; fewer where no more are there."""
+        """The `size` bytes from byte `offset` of the whole on; fewer where no more are there."""
         found = []
         while size > 0 and offset < self._count * self._part_size:
             number, within = divmod(offset, self._part_size)
@@ -200,15 +203,16 @@ class Sums:
         """What bundle.json says of the file, now that all bytes have come."""
         sums = [*self._ended, self._part.hexdigest()]
         lengths = part_lengths(name, self.size, self._part_size)
+        split = zip(lengths, sums, strict=True) if len(lengths) > 1 else ()
         parts = tuple(
             BundledPart(name=part_name(name, number), size=length, sha256=sha256)
-            for number, (length, sha256) in enumerate(zip(lengths, sums, strict=True), 1)
+            for number, (length, sha256) in enumerate(split, 1)
         )
         return BundledFile(
             name=name,
             size=self.size,
             sha256=self._whole.hexdigest(),
-            parts=parts if len(parts) > 1 else (),
+            parts=parts,
         )
 
 
@@ -235,7 +239,7 @@ class PartWriter:
         return len(data)
 
     def finish(self) -> BundledFile:
-        """What bundle.json says of the file; it has its name, or its parts theirs, after `commit`."""
+        """What bundle.json says of the file; it, or its parts, get their names by `commit`."""
         return self._sums.file(self._name)
 
     def commit(self) -> None:
@@ -257,7 +261,7 @@ class Joined:
         self.number = 0
         """Which of the files the bytes that were read last are from, counted from 0."""
 
-    def __enter__(self) -> Joined:
+    def __enter__(self) -> Self:
         self._file = self._open(self._start)
         return self
 
@@ -267,7 +271,7 @@ class Joined:
 
     def read(self, size: int, /) -> bytes:
         """At most `size` bytes; none at the end."""
-        while self._file:
+        while self._file and size:
             try:
                 data = self._file.read(size)
             except OSError as error:

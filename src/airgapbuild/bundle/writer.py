@@ -142,7 +142,7 @@ class Tarball:
             self._unsummed.popleft()
 
     def commit(self) -> BundledFile:
-        """The file under its name, or its parts under theirs, and what bundle.json says of it.
+        """The file, or its parts, under their names, and what bundle.json says of it.
 
         It is not synced: SHA256SUMS, written last, tells a whole bundle from one cut by a crash.
         """
@@ -213,7 +213,7 @@ def write_index(folder: Path, index: BundleIndex) -> bool:
 
 
 def sums_of(index: BundleIndex) -> bytes:
-    """SHA256SUMS as it goes with this bundle.json: a line for each file, or for each of its parts."""
+    """SHA256SUMS as it goes with this bundle.json: a line for each file, or each of its parts."""
     sums = {part.name: part.sha256 for file in index.files for part in file.stored}
     sums[INDEX_FILE] = sha256_of(digest_of(render_index(index)))
     return render_sums(sums)
