@@ -169,7 +169,7 @@ def _sound(folder: Path, progress: Progress) -> Bundle:
 
 def _is_of_a_document(name: str) -> bool:
     """Whether this is bundle.json or SHA256SUMS as a killed run left it while it was written."""
-    return is_partial(name) and name.startswith((f".{INDEX_FILE}.", f".{SUMS_FILE}."))
+    return is_partial(name) and (INDEX_FILE in name or SUMS_FILE in name)
 
 
 def _finish_switch(folder: Path) -> None:
