@@ -297,7 +297,7 @@ def test_a_part_size_is_bytes_with_or_without_a_unit(text: str, size: int) -> No
 )
 def test_what_is_no_part_size_is_told(text: str, message: str) -> None:
     found = problems(f"{HEAD}{IMAGE}[bundle]\npart-size = {text}\n")
-    assert found == (f"airgapbuild.toml:8: bundle.part-size: {message}",)
+    assert found == (f"airgapbuild.toml:9: bundle.part-size: {message}",)
 
 
 def test_a_part_size_makes_no_lock_stale() -> None:
