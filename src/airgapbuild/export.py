@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,13 +16,14 @@ from airgapbuild.bundle.index import (
     VERSION,
     BundledFile,
     BundleIndex,
+    constructed,
     is_partial,
     parse_sums,
-    partial_name,
+    under_construction,
 )
 from airgapbuild.bundle.packaging import DEFAULT_PACKAGING, Packaging
 from airgapbuild.bundle.reader import open_bundle
-from airgapbuild.bundle.writer import small_file, write_index
+from airgapbuild.bundle.writer import claimed, small_file, write_index
 from airgapbuild.errors import AirgapbuildError, BundleError
 from airgapbuild.fetch import DEFAULT_PACE, Pace
 from airgapbuild.files import write_if_changed
@@ -34,9 +32,9 @@ from airgapbuild.lockfile import Lock, LockedImage, LockedPlatform, render_lock
 from airgapbuild.oci.digest import digest_of
 from airgapbuild.packing import Pin, name_of, pack
 from airgapbuild.progress import SILENT, Progress
+from airgapbuild.repack import repack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from airgapbuild.bundle.reader import Bundle
@@ -49,7 +47,7 @@ class Exported:
 
     index: BundleIndex
     written: tuple[str, ...]
-    """The tarballs that were made; the others were there, and right."""
+    """The tarballs that were made or packed anew; the others were there, and right."""
     fetched: int
     """Bytes of blobs that came from the source."""
     changed: bool
@@ -67,10 +65,11 @@ def export(
 ) -> Exported:
     """The bundle of a lock, in `folder`.
 
-    Tarballs that are there and right are left alone; files of an older bundle that do not belong
-    to this one go away. The old bundle stays whole until everything new has arrived; a run that is
-    killed while it renames leaves sums that do not match, which every reader refuses. What a run
-    has left that was killed, or that a registry failed, is gone on from.
+    Tarballs that are there and right are left alone, or packed anew where they lie if the packaging
+    is another now; files of an older bundle that do not belong to this one go away. The old bundle
+    stays whole until everything new has arrived; a run that is killed while it renames leaves sums
+    that do not match, which every reader refuses. What a run has left that was killed, or that a
+    registry failed, is gone on from.
 
     Raises:
         RegistryError, IntegrityError: something cannot be had, or is not what the lock says.
@@ -79,39 +78,30 @@ def export(
     """
     pins = [(image, locked) for image in lock.image for locked in image.platform]
     try:
-        with _claimed(folder):
+        _make_folder(folder)
+        with claimed(folder):
             foreign = _foreign(folder, {name_of(pin) for pin in pins})
-            old = _bundle_there(folder, progress)
-            level = packaging.compact_level
-            kept = {name_of(pin): file for pin in pins if (file := _kept(old, pin, level))}
+            old, packed = _packed(_bundle_there(folder, progress), pins, packaging, progress)
+            kept = {name_of(pin): file for pin in pins if (file := _kept(old, pin, packaging))}
             missing = [pin for pin in pins if name_of(pin) not in kept]
             _go_on(folder, {name_of(pin) for pin in missing}, old)
-            made, fetched = pack(missing, source, folder, level, progress, pace)
+            made, fetched = pack(missing, source, folder, packaging, progress, pace)
             files = [{**kept, **made}[name_of(pin)] for pin in pins]
             index, changed = _finish(lock, packaging, files, folder, foreign)
     except OSError as error:
         raise BundleError(f"{error.filename or folder}: {error.strerror}") from error
-    return Exported(index, tuple(made), fetched, changed or bool(made))
+    written = (*packed, *made)
+    return Exported(index, written, fetched, changed or bool(written))
 
 
-@contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """The folder, made where it was missing, with no other export at work in it."""
+def _make_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise BundleError(f"{folder}: is not a folder")
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise BundleError(f"{folder}: another export is at work here") from None
-    finally:
-        os.close(handle)
 
 
 def _foreign(folder: Path, wanted: set[str]) -> set[str]:
-    """The files of an older bundle that are not of this one.
+    """The files of an older bundle: those whose names this one does not use have to go.
 
     Raises:
         BundleError: the folder holds something that no bundle of ours left there.
@@ -122,10 +112,11 @@ def _foreign(folder: Path, wanted: set[str]) -> set[str]:
         ours = set()
     small = {LOCK_FILE, BUILDKITD_FILE, BUILDER_FILE, INDEX_FILE, SUMS_FILE, SIGNATURE_FILE}
     for path in sorted(folder.iterdir()):
-        if not is_partial(path.name) and path.name not in ours | wanted | small:
+        names = {path.name, constructed(path.name)}
+        if not is_partial(path.name) and names.isdisjoint(ours | wanted | small):
             hint = "a bundle has a folder of its own: choose another with -o, or move this away"
             raise BundleError(f"{path}: is not a file of a bundle", hint=hint)
-    return ours - wanted - small
+    return ours - small
 
 
 def _bundle_there(folder: Path, progress: Progress) -> Bundle | None:
@@ -146,24 +137,35 @@ def _bundle_there(folder: Path, progress: Progress) -> Bundle | None:
 def _go_on(folder: Path, missing: set[str], old: Bundle | None) -> None:
     """Leaves of killed runs what the tarballs that are still to be made can go on from.
 
-    A tarball that no sums vouch for is as good as one under construction.
+    A tarball that no sums vouch for is as good as one under construction, and so is a part of one.
     """
-    partial = {partial_name(name): name for name in missing}
-    for path in folder.iterdir():
-        if is_partial(path.name) and path.name not in partial:
+    for path in sorted(folder.iterdir()):
+        ours = constructed(path.name) in missing
+        if is_partial(path.name) and not ours:
             path.unlink()
-    for unfinished, name in partial.items():
-        if old is None and (folder / name).exists() and not (folder / unfinished).exists():
-            (folder / name).rename(folder / unfinished)
+        elif ours and old is None and not is_partial(path.name):
+            unfinished = folder / under_construction(path.name)
+            if not unfinished.exists():
+                path.rename(unfinished)
 
 
-def _kept(old: Bundle | None, pin: Pin, level: int | None) -> BundledFile | None:
+def _packed(
+    old: Bundle | None, pins: list[Pin], packaging: Packaging, progress: Progress
+) -> tuple[Bundle | None, tuple[str, ...]]:
+    """The old bundle with those of its tarballs in the new packaging that stay, and their names."""
+    if old is None:
+        return None, ()
+    staying = {name_of(pin) for pin in pins if _kept(old, pin, packaging)}
+    return repack(old, packaging.part_size, staying, progress=progress)
+
+
+def _kept(old: Bundle | None, pin: Pin, packaging: Packaging) -> BundledFile | None:
     """The tarball of the old bundle that is the same: of the same pins, packed in the same way."""
     image, locked = pin
     before = old.lock.find(image.name) if old else None
     if old is None or before is None or before.on(locked.platform) != locked:
         return None
-    if old.index.level != level:
+    if old.index.level != packaging.compact_level:
         return None
     if _decisive(before, locked) != _decisive(image, locked) or not old.has(before, locked):
         return None
@@ -199,8 +201,8 @@ def _finish(
         files=files,
     )
     written = [write_if_changed(folder / name, content) for name, content in contents.items()]
-    gone = foreign | ({BUILDER_FILE} - contents.keys())
-    for name in gone:
+    stored = {part.name for file in files for part in file.stored}
+    for name in (foreign | {BUILDER_FILE}) - stored:
         (folder / name).unlink(missing_ok=True)
     changed = write_index(folder, index)
     return index, changed or any(written)

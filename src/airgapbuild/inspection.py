@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from airgapbuild.builder.settings import settings
 from airgapbuild.bundle.head import is_tarball, read_head
+from airgapbuild.bundle.index import part_name, whole_name
 from airgapbuild.bundle.reader import Bundle, peek
+from airgapbuild.errors import UsageError
 from airgapbuild.files import must_exist
 from airgapbuild.lockfile import LockedImage, LockedPlatform, read_lock
 from airgapbuild.oci.content import parse_manifest
@@ -119,6 +121,10 @@ def inspect(path: Path) -> Inspected:
     must_exist(path)
     if path.is_dir():
         return inspect_bundle(peek(path))
+    if path.name not in {whole_name(path.name), first_part := part_name(whole_name(path.name), 1)}:
+        raise UsageError(
+            f"{path}: is not the first part", hint=f"give {path.with_name(first_part)}"
+        )
     if is_tarball(path):
         return Inspected("tarball", path, (_headed(path),))
     lock = read_lock(path)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airgapbuild.bundle.index import BundledFile
+    from airgapbuild.bundle.packaging import Packaging
     from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.image import PlatformImage
@@ -42,13 +43,11 @@ def pack(
     pins: list[Pin],
     source: RangedSource,
     folder: Path,
-    level: int | None,
+    packaging: Packaging,
     progress: Progress,
     pace: Pace,
 ) -> tuple[dict[str, BundledFile], int]:
     """The tarballs of these pins, by name, and the bytes fetched; all of them, or none.
-
-    With a `level` they are compact.
 
     Raises:
         RegistryError, IntegrityError, LockError, BundleError: see `export`.
@@ -57,17 +56,17 @@ def pack(
         return {}, 0
     with pool(pace.workers, "export") as threads:
         images = list(threads.map(lambda pin: read_pinned(source, *pin), pins))
-    if level:
+    if packaging.compact_level:
         for pin, image in zip(pins, images, strict=True):
             raw_layers(image, name_of(pin))
     tarballs: list[Tarball] = []
     try:
         for pin, image in zip(pins, images, strict=True):
-            tarballs.append(_tarball(folder, pin, image))
+            tarballs.append(_tarball(folder, pin, image, packaging))
         fetched = _fetch(pins, tarballs, source, progress, pace)
         made: list[Tarball] | list[CompactTarball] = tarballs
-        if level:
-            made = _compact(folder, pins, images, tarballs, level, progress)
+        if packaging.compact_level:
+            made = _compact(folder, pins, images, tarballs, packaging, progress)
         return {tarball.name: tarball.commit() for tarball in made}, fetched
     except RegistryError as error:
         raise _unfinished(error) from error
@@ -121,10 +120,16 @@ def _unfinished(error: RegistryError) -> RegistryError:
     return RegistryError(error.message, hint=hint, status=error.status)
 
 
-def _tarball(folder: Path, pin: Pin, image: PlatformImage) -> Tarball:
+def _tarball(folder: Path, pin: Pin, image: PlatformImage, packaging: Packaging) -> Tarball:
     locked_image, locked = pin
-    members = archive_members(image, locked_image.names)
-    return Tarball(folder, name_of(pin), members, locked_image.name, locked.platform)
+    return Tarball(
+        folder,
+        name_of(pin),
+        archive_members(image, locked_image.names),
+        locked_image.name,
+        locked.platform,
+        part_size=None if packaging.compact_level else packaging.part_size,
+    )
 
 
 def _compact(
@@ -132,17 +137,17 @@ def _compact(
     pins: list[Pin],
     images: list[PlatformImage],
     exact: list[Tarball],
-    level: int,
+    packaging: Packaging,
     progress: Progress,
 ) -> list[CompactTarball]:
     """The compact tarballs that these exact ones come to, and that take their place."""
-    made = [CompactTarball(folder, tarball) for tarball in exact]
+    made = [CompactTarball(folder, tarball, packaging) for tarball in exact]
     size = sum(layer.size for image in images for layer in image.layers)
     task = progress.task("compress", 2 * size)
 
     def fill(it: tuple[CompactTarball, PlatformImage, Pin]) -> None:
         tarball, image, (locked_image, _) = it
-        tarball.fill(image, locked_image.names, level, task)
+        tarball.fill(image, locked_image.names, task)
 
     try:
         with pool(_ENCODERS, "compress") as threads:

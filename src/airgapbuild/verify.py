@@ -15,10 +15,11 @@ from airgapbuild.bundle.index import (
     INDEX_FILE,
     SIGNATURE_FILE,
     SUMS_FILE,
+    BundledFile,
     is_partial,
     tarball_name,
 )
-from airgapbuild.bundle.reader import Bundle, proven
+from airgapbuild.bundle.reader import Bundle, summed
 from airgapbuild.bundle.signature import ANY, Policy, is_signed
 from airgapbuild.bundle.survey import Problem, Survey, lacking, shown, survey
 from airgapbuild.errors import AirgapbuildError, BundleError, IntegrityError
@@ -27,10 +28,10 @@ from airgapbuild.progress import SILENT, Progress, Task
 from airgapbuild.threads import pool
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from airgapbuild.bundle.frames import Readable
-    from airgapbuild.bundle.index import BundledFile
     from airgapbuild.signing import Signer
 
 _WORKERS: Final = 2
@@ -118,14 +119,14 @@ def verify(
     """
     found = survey(folder, policy=policy)
     problems = [*found.problems, *_missing(found)]
-    files = [file for file in found.listed if file.name in found.plain and file.name != LOCK_FILE]
+    files = [file for file in _here(found) if file.name != LOCK_FILE]
     files.sort(key=lambda file: -file.size)
     bundle = Bundle(folder, found.lock, found.index) if found.lock and found.index else None
     walked = None if quick else bundle
     task = progress.task("verify", sum(file.size for file in files))
     with pool(_WORKERS, "verify") as threads:
-        checked = threads.map(lambda file: _check(folder / file.name, file, walked, task), files)
-        problems += [problem for problem in checked if problem]
+        for checked in threads.map(lambda file: _check(folder, file, walked, task), files):
+            problems += checked
     task.done(f"{len(files)} files")
     serial = found.index.serial if found.index else None
     sums = None if found.sums is None else found.raw_sums
@@ -138,8 +139,11 @@ def _missing(found: Survey) -> list[Problem]:
     if found.index is None:
         return []
     folder, index = found.folder, found.index
-    tarballs = (file.name for file in index.files if file.image)
-    missing = [lacking(folder, name) for name in tarballs if _size(folder / name) is None]
+    missing = []
+    for file in index.files:
+        names = [part.name for part in file.stored]
+        if file.image and all(_size(folder / name) is None for name in names):
+            missing += [lacking(folder, name) for name in names]
     for image in found.lock.image if found.lock else ():
         for locked in image.platform:
             if index.tarball(image.name, locked.platform) is None:
@@ -148,13 +152,28 @@ def _missing(found: Survey) -> list[Problem]:
     return missing
 
 
-def _check(path: Path, file: BundledFile, bundle: Bundle | None, task: Task) -> Problem | None:
+def _here(found: Survey) -> Iterator[BundledFile]:
+    """The files that are there; of one in parts that lacks some, those that are, each by itself."""
+    for file in found.listed:
+        there = [part for part in file.stored if part.name in found.plain]
+        if len(there) == len(file.stored):
+            yield file
+        else:
+            for part in there:
+                yield BundledFile(name=part.name, size=part.size, sha256=part.sha256)
+
+
+def _check(folder: Path, file: BundledFile, bundle: Bundle | None, task: Task) -> list[Problem]:
+    first = file.stored[0].name
     try:
-        with proven(path, file, task) as opened:
-            wrong = _inside(bundle, file, opened) if bundle and file.image else None
+        with summed(folder, file, task) as read:
+            inside = _inside(bundle, file, read) if bundle and file.image else None
     except AirgapbuildError as error:
-        return Problem(file.name, error, (file.name,))
-    return Problem(file.name, wrong, remedy=_NO_COPY_HELPS) if wrong else None
+        return [Problem(first, error, tuple(part.name for part in file.stored))]
+    wrong = read.wrong()
+    if inside and not wrong:
+        return [Problem(first, inside, remedy=_NO_COPY_HELPS)]
+    return [Problem(name, error, (name,)) for name, error in wrong.items()]
 
 
 def _inside(bundle: Bundle, file: BundledFile, opened: Readable) -> AirgapbuildError | None:
@@ -174,8 +193,14 @@ def _rows(found: Survey, problems: list[Problem]) -> list[CheckedFile]:
     }
     whats = {**tarballs, **_SMALL}
     if found.index:
-        whats |= {f.name: f"{f.image} {f.platform}" for f in found.index.files if f.image}
-    listed = {SUMS_FILE, INDEX_FILE, LOCK_FILE, *(file.name for file in found.listed)}
+        whats |= {
+            part.name: f"{file.image} {file.platform}"
+            for file in found.index.files
+            if file.image
+            for part in file.stored
+        }
+    stored = (part.name for file in found.listed for part in file.stored)
+    listed = {SUMS_FILE, INDEX_FILE, LOCK_FILE, *stored}
     listed |= {SIGNATURE_FILE} if is_signed(found.folder) else set()
     rows = []
     for name in sorted({*listed, *(problem.file for problem in problems)}):

@@ -308,7 +308,7 @@ def test_two_exports_do_not_share_a_folder(folder: Path, lock: Lock, source: Mem
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        with pytest.raises(BundleError, match="another export is at work here"):
+        with pytest.raises(BundleError, match="another export, split or join is at work here"):
             export(lock, source, folder)
     finally:
         os.close(handle)

@@ -6,7 +6,14 @@ import json
 import re
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from airgapbuild.document import Many, Table
 from airgapbuild.errors import BundleError
@@ -16,6 +23,8 @@ from airgapbuild.oci.digest import Digest, DigestField
 from airgapbuild.oci.platform import PlatformField
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from airgapbuild.lockfile import LockedImage
     from airgapbuild.oci.platform import Platform
 
@@ -29,6 +38,7 @@ FETCH_AGAIN: Final = "bring this file over again"
 """The hint for a file that is not what the bundle says of it."""
 
 _PARTIAL = ".part"
+_PART = re.compile(r"\.[0-9]{3}$", re.ASCII)
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 _SUM_LINE = re.compile(r"([0-9a-f]{64})  (\S+)", re.ASCII)
 
@@ -52,15 +62,41 @@ class BundledBlob(Table):
     )
 
 
+class BundledPart(Table):
+    """One part of a file that was split; it lies in the folder under this name."""
+
+    name: str
+    size: PositiveInt
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 class BundledFile(Table):
     """One file of the bundle; a tarball says whose it is and what is in it."""
 
     name: Annotated[str, AfterValidator(_file_name)]
     size: NonNegativeInt
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    parts: Many[BundledPart] = Field(
+        default=(), description="Where it was split: the files that, one after another, are it."
+    )
     image: NameField | None = None
     platform: PlatformField | None = None
     blobs: Many[BundledBlob] = ()
+
+    @model_validator(mode="after")
+    def _parts_are_the_file(self) -> Self:
+        """What else is told of the parts follows from their names and sizes."""
+        names = [part.name for part in self.parts]
+        if names != [part_name(self.name, number) for number in range(1, len(names) + 1)]:
+            raise ValueError(f"the parts of {self.name} are not numbered from 001 on")
+        if names and (len(names) == 1 or sum(part.size for part in self.parts) != self.size):
+            raise ValueError(f"the parts of {self.name} are not as long as the whole")
+        return self
+
+    @property
+    def stored(self) -> tuple[BundledPart | BundledFile, ...]:
+        """What lies in the folder of it: its parts in order, or the file itself."""
+        return self.parts or (self,)
 
 
 class BundleIndex(Table):
@@ -102,6 +138,27 @@ def partial_name(name: str) -> str:
     return f".{name}{_PARTIAL}"
 
 
+def part_name(name: str, number: int) -> str:
+    """The name of a file's part, counted from 1: `x.001`."""
+    return f"{name}.{number:03}"
+
+
+def whole_name(name: str) -> str:
+    """The name of the file that a part of this name is of; of what is no part, the same."""
+    return _PART.sub("", name)
+
+
+def under_construction(name: str) -> str:
+    """Where a file or a part lies while it is made; a first part where the whole would."""
+    whole = whole_name(name)
+    return partial_name(whole if name == part_name(whole, 1) else name)
+
+
+def constructed(name: str) -> str:
+    """The file that is made where a partial file of this name lies, or that a part is of."""
+    return whole_name(name.removeprefix(".").removesuffix(_PARTIAL) if is_partial(name) else name)
+
+
 def is_partial(name: str) -> bool:
     """Whether this is a file that was not made to its end."""
     return name.startswith(".") and name.endswith(_PARTIAL)
@@ -111,8 +168,9 @@ def render_index(index: BundleIndex) -> bytes:
     """The bytes of bundle.json."""
     document = index.model_dump(mode="json", by_alias=True, exclude_none=True)
     for file in document["files"]:
-        if not file["blobs"]:
-            del file["blobs"]
+        for key in ("parts", "blobs"):
+            if not file[key]:
+                del file[key]
     return json.dumps(document, indent=1).encode() + b"\n"
 
 

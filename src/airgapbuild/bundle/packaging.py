@@ -21,6 +21,8 @@ class Packaging:
     layers: Layers = "exact"
     level: int | None = None
     """Of zstd, for compact layers; None: the default."""
+    part_size: int | None = None
+    """How many bytes of a tarball one file holds at most; None for all of them."""
 
     @property
     def compact_level(self) -> int | None:

@@ -7,12 +7,11 @@ is measured, and proven by its diff ID; then it is compressed anew.
 from __future__ import annotations
 
 import hashlib
-import os
 from typing import TYPE_CHECKING
 
 from airgapbuild.bundle.compact import write_compact
-from airgapbuild.bundle.index import BundledBlob, BundledFile, partial_name
 from airgapbuild.bundle.layers import raw
+from airgapbuild.bundle.parts import PartWriter
 from airgapbuild.errors import IntegrityError
 from airgapbuild.oci.archive import archive_members
 from airgapbuild.oci.derived import derived, most_raw, raw_layers, too_large
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from airgapbuild.bundle.index import BundledBlob, BundledFile
+    from airgapbuild.bundle.packaging import Packaging
     from airgapbuild.bundle.writer import Tarball
     from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
@@ -33,20 +34,18 @@ if TYPE_CHECKING:
 class CompactTarball:
     """A compact tarball under construction, beside the exact one that it comes from."""
 
-    def __init__(self, folder: Path, exact: Tarball) -> None:
+    def __init__(self, folder: Path, exact: Tarball, packaging: Packaging) -> None:
         self.name = exact.name
         self._exact = exact
+        self._level = packaging.compact_level or 0
         self._sections = {section.digest: section for section in exact.missing}
-        self._path = folder / partial_name(f"{exact.name}.compact")
-        self._target = folder / exact.name
-        self._hasher = hashlib.sha256()
-        self._size = 0
+        self._writer = PartWriter(
+            folder, exact.name, packaging.part_size, staged=f"{exact.name}.compact"
+        )
         self._blobs: tuple[BundledBlob, ...] = ()
 
-    def fill(
-        self, image: PlatformImage, names: tuple[Reference, ...], level: int, task: Task
-    ) -> None:
-        """Writes all of it; memory and time depend on the level, not on the layers' sizes.
+    def fill(self, image: PlatformImage, names: tuple[Reference, ...], task: Task) -> None:
+        """Writes all of it; memory depends on the level, not on the layers' sizes.
 
         `task` advances by what is read: twice the size of the layers.
 
@@ -64,32 +63,25 @@ class CompactTarball:
 
         sizes = {diff_id: self._measured(it, diff_id, task) for diff_id, it in layers.items()}
         members = archive_members(derived(image, sizes, self.name), names)
-        with self._path.open("wb") as file:
-            os.fchmod(file.fileno(), 0o644)
-
-            def write(data: bytes | memoryview) -> None:
-                file.write(data)
-                self._hasher.update(data)
-                self._size += len(data)
-
-            self._blobs = write_compact(members, layers, level, read, write)
+        self._blobs = write_compact(members, layers, self._level, read, self._writer.write)
 
     def commit(self) -> BundledFile:
-        """The file under its name, and what bundle.json says of it; the exact one goes away."""
-        self._path.replace(self._target)
+        """The file, or its parts, under their names, and what bundle.json says of it.
+
+        The exact one goes away.
+        """
+        self._writer.commit()
         self._exact.abandon()
-        return BundledFile(
-            name=self.name,
-            size=self._size,
-            sha256=self._hasher.hexdigest(),
-            image=self._exact.image,
-            platform=self._exact.platform,
-            blobs=self._blobs,
-        )
+        what = {
+            "image": self._exact.image,
+            "platform": self._exact.platform,
+            "blobs": self._blobs,
+        }
+        return self._writer.finish().model_copy(update=what)
 
     def abandon(self) -> None:
         """Nothing is left of it; the exact one stays."""
-        self._path.unlink(missing_ok=True)
+        self._writer.abandon()
 
     def _content(self, blob: Descriptor, task: Task) -> Iterator[bytes]:
         for piece in self._exact.read(self._sections[blob.digest]):

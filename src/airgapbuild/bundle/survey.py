@@ -106,10 +106,12 @@ def survey(folder: Path, *, besides: Collection[str] = (), policy: Policy = ANY)
     if sums is not None and index is not None:
         found.get(SUMS_FILE, lambda: _agree(folder, sums, index))
     if sums is not None or index is not None:
-        files = {file.name: file for file in index.files} if index else {}
-        tarballs = {name for name, file in files.items() if file.image}
-        required = {*files, *(sums or ())} - tarballs - _DOCUMENTS
-        _look_around(folder, kinds, required, tarballs | {SIGNATURE_FILE}, found)
+        files = index.files if index else ()
+        stored = {part.name for file in files for part in file.stored}
+        tarballs = {part.name for file in files if file.image for part in file.stored}
+        required = {*stored, *(sums or ())} - tarballs - _DOCUMENTS
+        incomplete = {name for file in files for name in _lacking_parts(file, kinds)}
+        _look_around(folder, kinds, required | incomplete, tarballs | {SIGNATURE_FILE}, found)
     plain = frozenset(name for name, mode in kinds.items() if stat.S_ISREG(mode))
     return Survey(folder, raw, sums, index, lock, plain, tuple(found.problems), signer)
 
@@ -168,16 +170,27 @@ def _lock(folder: Path, sums: Mapping[str, str] | None, index: BundleIndex | Non
 
 
 def _agree(folder: Path, sums: Mapping[str, str], index: BundleIndex) -> None:
-    listed = {file.name: file.sha256 for file in index.files}
+    listed = {part.name: part.sha256 for file in index.files for part in file.stored}
     listed[INDEX_FILE] = sums[INDEX_FILE]
+    names_told = [name for file in index.files for name in {file.name, *_names(file)}]
     names = ", ".join(
         sorted(name for name in {*listed, *sums} if listed.get(name) != sums.get(name))
     )
-    if names or len(listed) <= len(index.files):
+    if names or len({INDEX_FILE, *names_told}) <= len(names_told):
         raise BundleError(
             f"{folder}: {SUMS_FILE} and {INDEX_FILE} do not agree" + (names and f" on {names}"),
             hint=FETCH_AGAIN,
         )
+
+
+def _names(file: BundledFile) -> tuple[str, ...]:
+    return tuple(part.name for part in file.stored)
+
+
+def _lacking_parts(file: BundledFile, kinds: Mapping[str, int]) -> set[str]:
+    """The parts that are not there of a file of which others are: all of it or nothing."""
+    names = set(_names(file))
+    return names - kinds.keys() if names & kinds.keys() else set()
 
 
 def _look_around(

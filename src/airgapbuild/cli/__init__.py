@@ -19,10 +19,12 @@ from airgapbuild.cli.env import env_command
 from airgapbuild.cli.export import export_command
 from airgapbuild.cli.init import init_command
 from airgapbuild.cli.inspect import inspect_command
+from airgapbuild.cli.join import join_command
 from airgapbuild.cli.load import load_command
 from airgapbuild.cli.lock import lock_command
 from airgapbuild.cli.outdated import outdated_command
 from airgapbuild.cli.report import report_command
+from airgapbuild.cli.split import split_command
 from airgapbuild.cli.verify import verify_command
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ app.command("verify")(verify_command)
 app.command("inspect")(inspect_command)
 app.command("diff")(diff_command)
 app.command("report")(report_command)
+app.command("split")(split_command)
+app.command("join")(join_command)
 
 
 class Terminated(KeyboardInterrupt):

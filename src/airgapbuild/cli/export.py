@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -134,13 +134,14 @@ def _packaging(
     from airgapbuild.bundle.packaging import Packaging
     from airgapbuild.errors import UsageError
 
+    plain = Packaging(serial=serial, part_size=entry.part_size)
     if compact is None:
         compact = entry.layers == "compact"
     if not compact:
         if level is not None:
             raise UsageError("--level is for compact layers only", hint="add --compact")
-        return Packaging(serial=serial)
-    return Packaging(serial=serial, layers="compact", level=level or entry.level)
+        return plain
+    return replace(plain, layers="compact", level=level or entry.level)
 
 
 def _document(exported: Exported, folder: Path, signed: Signed | None) -> dict[str, Any]:
@@ -151,7 +152,12 @@ def _document(exported: Exported, folder: Path, signed: Signed | None) -> dict[s
         "fetched": exported.fetched,
         "written": list(exported.written),
         "files": [
-            {"name": file.name, "size": file.size, "sha256": file.sha256}
+            {
+                "name": file.name,
+                "size": file.size,
+                "sha256": file.sha256,
+                "parts": [part.name for part in file.parts],
+            }
             for file in exported.index.files
         ],
     }
