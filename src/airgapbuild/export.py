@@ -111,12 +111,12 @@ def _foreign(folder: Path, wanted: set[str]) -> set[str]:
     except (FileNotFoundError, BundleError):
         ours = set()
     small = {LOCK_FILE, BUILDKITD_FILE, BUILDER_FILE, INDEX_FILE, SUMS_FILE, SIGNATURE_FILE}
-    for path in sorted(folder.iterdir()):
-        names = {path.name, constructed(path.name)}
-        if not is_partial(path.name) and names.isdisjoint(ours | wanted | small):
+    there = {path.name for path in folder.iterdir() if not is_partial(path.name)}
+    for name in sorted(there):
+        if {name, constructed(name)}.isdisjoint(ours | wanted | small):
             hint = "a bundle has a folder of its own: choose another with -o, or move this away"
-            raise BundleError(f"{path}: is not a file of a bundle", hint=hint)
-    return ours - small
+            raise BundleError(f"{folder / name}: is not a file of a bundle", hint=hint)
+    return (ours | there) - small
 
 
 def _bundle_there(folder: Path, progress: Progress) -> Bundle | None:

@@ -19,6 +19,7 @@ from airgapbuild.bundle.index import (
     is_partial,
     tarball_name,
 )
+from airgapbuild.bundle.parts import UnreadableError
 from airgapbuild.bundle.reader import Bundle, summed
 from airgapbuild.bundle.signature import ANY, Policy, is_signed
 from airgapbuild.bundle.survey import Problem, Survey, lacking, shown, survey
@@ -164,15 +165,14 @@ def _here(found: Survey) -> Iterator[BundledFile]:
 
 
 def _check(folder: Path, file: BundledFile, bundle: Bundle | None, task: Task) -> list[Problem]:
-    first = file.stored[0].name
     try:
         with summed(folder, file, task) as read:
             inside = _inside(bundle, file, read) if bundle and file.image else None
-    except AirgapbuildError as error:
-        return [Problem(first, error, tuple(part.name for part in file.stored))]
+    except UnreadableError as error:
+        return [Problem(error.name, error, (error.name,))]
     wrong = read.wrong()
     if inside and not wrong:
-        return [Problem(first, inside, remedy=_NO_COPY_HELPS)]
+        return [Problem(file.stored[0].name, inside, remedy=_NO_COPY_HELPS)]
     return [Problem(name, error, (name,)) for name, error in wrong.items()]
 
 

@@ -17,9 +17,11 @@ from airgapbuild.bundle.index import parse_bundle_index
 from airgapbuild.bundle.packaging import Packaging
 from airgapbuild.bundle.parts import (
     MAX_PARTS,
+    Joined,
     PartFiles,
     PartWriter,
     Sums,
+    UnreadableError,
     opened,
     part_lengths,
 )
@@ -151,6 +153,16 @@ def test_more_parts_than_three_digits_number_are_told_with_the_size_that_will_do
     assert len(part_lengths("x", size, 6 << 20)) <= MAX_PARTS < size / (5 << 20)
 
 
+def test_of_files_read_as_one_the_unreadable_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.001").write_bytes(b"first")
+    (tmp_path / "x.002").mkdir()
+    with Joined([tmp_path / "x.001", tmp_path / "x.002"]) as reader:
+        assert reader.read(100) == b"first"
+        with pytest.raises(UnreadableError, match=r"x\.002: Is a directory") as caught:
+            reader.read(100)
+    assert caught.value.name == "x.002"
+
+
 def test_a_file_that_never_ends_is_left_at_its_last_part(tmp_path: Path) -> None:
     writer = PartWriter(tmp_path, "x", 1)
     writer.write(bytes(MAX_PARTS))
@@ -266,8 +278,10 @@ def test_a_wrong_part_is_named(folder: Path, case: str, *, quick: bool) -> None:
 @pytest.mark.parametrize("name", [part(5), TARBALL, "x.001"])
 def test_a_part_too_many_is_foreign(folder: Path, name: str) -> None:
     (folder / name).write_bytes(b"x")
-    with pytest.raises(BundleError, match=rf"{name}: does not belong to the bundle"):
+    with pytest.raises(BundleError, match=rf"{name}: does not belong to the bundle") as caught:
         open_bundle(folder)
+    assert caught.value.hint is not None
+    assert ("split or join" in caught.value.hint) is (name != "x.001")
     assert {f.name for f in verify(folder).files if f.state == "foreign"} == {name}
 
 

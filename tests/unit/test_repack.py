@@ -205,6 +205,21 @@ def test_export_goes_on_from_parts_that_no_sums_vouch_for(
     assert exported.fetched == 0 or before != after
 
 
+def test_export_clears_away_what_lies_in_its_tarballs_places(
+    lock: Lock, source: MemorySource, tmp_path: Path
+) -> None:
+    """As after a kill while parts were renamed in a folder with a bundle that was not split."""
+    folder = tmp_path / "b"
+    export(lock, source, folder)
+    wanted = contents(folder)
+    name = "busybox_1.37_linux-amd64.oci.tar.zst"
+    (folder / f"{name}.001").write_bytes(b"new")
+    (folder / f".{name}.part").write_bytes(b"begun")
+    (folder / f".{name}.002.part").write_bytes(b"begun")
+    export(lock, source, folder)
+    assert contents(folder) == wanted
+
+
 def test_split_and_join_tell_what_they_did(tmp_path: Path) -> None:
     folder = make_bundle(tmp_path / "b", packaging=Packaging(part_size=PART))
     whole = contents(make_bundle(tmp_path / "whole"))

@@ -38,7 +38,7 @@ FETCH_AGAIN: Final = "bring this file over again"
 """The hint for a file that is not what the bundle says of it."""
 
 _PARTIAL = ".part"
-_PART = re.compile(r"\.[0-9]{3}$", re.ASCII)
+_PART = re.compile(r"\.[0-9]{3}\Z", re.ASCII)
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 _SUM_LINE = re.compile(r"([0-9a-f]{64})  (\S+)", re.ASCII)
 

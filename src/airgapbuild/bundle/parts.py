@@ -257,8 +257,20 @@ class PartWriter:
         self._files.abandon()
 
 
+class UnreadableError(BundleError):
+    """A file of a bundle that cannot be read, of those that are read as one."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"{path}: {error.strerror}")
+        self.name = path.name
+
+
 class Joined:
-    """Files that are read one after the other as if they were one."""
+    """Files that are read one after the other as if they were one.
+
+    Raises:
+        UnreadableError: one cannot be read.
+    """
 
     def __init__(self, paths: Sequence[Path], start: int = 0) -> None:
         self._paths = paths
@@ -282,7 +294,7 @@ class Joined:
             try:
                 data = self._file.read(size)
             except OSError as error:
-                raise _unreadable(self._paths[self.number], error) from error
+                raise UnreadableError(self._paths[self.number], error) from error
             if data or self.number + 1 == len(self._paths):
                 return data
             self._file.close()
@@ -296,16 +308,12 @@ class Joined:
             file = path.open("rb")
             file.seek(start)
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise UnreadableError(path, error) from error
         return file
 
 
 def opened(folder: Path, file: BundledFile, start: int = 0) -> Joined:
-    """A file of the bundle from byte `start` on, whether it is in parts or not.
-
-    Raises:
-        BundleError: it cannot be read.
-    """
+    """A file of the bundle from byte `start` on, whether it is in parts or not."""
     stored = list(file.stored)
     while len(stored) > 1 and start >= stored[0].size:
         start -= stored.pop(0).size
@@ -320,7 +328,3 @@ def from_first(path: Path) -> list[Path]:
         while (after := path.with_name(part_name(name, len(paths) + 1))).is_file():
             paths.append(after)
     return paths
-
-
-def _unreadable(path: Path, error: OSError) -> BundleError:
-    return BundleError(f"{path}: {error.strerror}")

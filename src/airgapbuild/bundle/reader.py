@@ -239,7 +239,7 @@ def summed(folder: Path, file: BundledFile, task: Task) -> Iterator[Summed]:
     """A file to read from its beginning; at the end of the block, the rest is read.
 
     Raises:
-        BundleError: it cannot be read.
+        UnreadableError: it, or one of its parts, cannot be read.
     """
     with opened(folder, file) as joined:
         read = Summed(folder, file, joined, task)

@@ -22,6 +22,7 @@ from airgapbuild.bundle.index import (
     parse_bundle_index,
     parse_sums,
     sha256_of,
+    whole_name,
 )
 from airgapbuild.bundle.signature import ANY, Policy
 from airgapbuild.errors import AirgapbuildError, BundleError, IntegrityError
@@ -199,7 +200,8 @@ def _look_around(
     """Finds what is there and should not be, and the other way round."""
     for name, mode in kinds.items():
         if name not in required | optional | _DOCUMENTS:
-            found.problems.append(_foreign(folder, name))
+            is_part = whole_name(name) in {whole_name(listed) for listed in optional}
+            found.problems.append(_foreign(folder, name, is_part=is_part))
         elif name not in _DOCUMENTS and not stat.S_ISREG(mode):
             error = BundleError(f"{folder / name}: not a plain file")
             found.problems.append(Problem(name, error, (name,)))
@@ -207,8 +209,10 @@ def _look_around(
         found.problems.append(lacking(folder, name))
 
 
-def _foreign(folder: Path, name: str) -> Problem:
+def _foreign(folder: Path, name: str, *, is_part: bool) -> Problem:
     hint = "a bundle's folder holds nothing else: move it away"
+    if is_part:
+        hint = "move it away; what a cut-off split or join left, goes when that is run again"
     if is_partial(name):
         hint = "an export was cut off here: run it again until it ends well"
     what = f"{folder / shown(name)}: does not belong to the bundle"

@@ -62,8 +62,8 @@ def tell(console: Console, repacked: Repacked) -> None:
         for part in file.stored
     ]
     console.table(("FILE", "SIZE", ""), rows)
-    if not repacked.written:
-        console.say(f"{folder} is packed like this already")
+    told = f"{len(repacked.written)} tarballs are packed anew"
+    console.say(f"{folder}: {told if repacked.written else 'is packed like this already'}")
     if repacked.unsigned:
         console.note(
             "the signature was of the old SHA256SUMS and is removed: sign the bundle again"
