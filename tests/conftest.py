@@ -30,6 +30,15 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares a daemon runs in one process, and so does what shares a file's fixtures."""
+    for item in items:
+        chosen = getattr(item, "callspec", None)
+        shared = chosen.params.get("daemon") if chosen else None
+        group = "-".join(shared) if shared else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 ROOM_MB = 4096
 """What a daemon of the tests may hold. It lies in memory, so it is fast and gone at once."""
 
