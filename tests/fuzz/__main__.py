@@ -44,7 +44,13 @@ def _fuzz(target: Target, inputs: int) -> bool:
         entries = [f'"{_escaped(word)}"\n' for word in target.words or (b"\0",)]
         words.write_text("".join(entries))
         limits = (f"-runs={inputs}", f"-timeout={_SECONDS}", f"-rss_limit_mb={_RSS_MB}")
-        options = (f"-dict={words}", "-max_len=16384", "-print_final_stats=1", "-seed=1")
+        options = (
+            f"-dict={words}",
+            "-max_len=16384",
+            "-print_final_stats=1",
+            "-seed=1",
+            f"-artifact_prefix={scratch}/",
+        )
         argv = (sys.executable, "-m", "tests.fuzz.one", target.name, *limits, *options, corpus)
         begin = time.monotonic()
         done = subprocess.run(argv, capture_output=True, check=False)

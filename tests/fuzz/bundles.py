@@ -32,8 +32,8 @@ from airgapbuild.lockfile import Lock, parse_lock, render_lock
 from airgapbuild.oci.archive import archive_members
 from airgapbuild.progress import SILENT
 from airgapbuild.verify import verify
-from tests.fuzz.tars import with_sums
 from tests.fuzz.target import JSON_WORDS, Target
+from tests.fuzz.tars import with_sums
 from tests.support.forgery import TARBALL, make_tiny, stored, vouch
 
 if TYPE_CHECKING:
@@ -82,6 +82,84 @@ class Site:
         for changed in {name, _INDEX, "SHA256SUMS"}:
             (self.copy / changed).write_bytes(self.raw(changed))
 
+    def read_tarball(self, data: bytes) -> None:
+        """Frames as they come; the blobs are where they were."""
+        (self.copy / TARBALL).write_bytes(data)
+        fits = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        file = self.file.model_copy(update=fits)
+        index = self.bundle.index.model_copy(update={"files": (file,)})
+        bundle = Bundle(self.copy, self.bundle.lock, index)
+        with proven(self.copy / TARBALL, file, SILENT.task("")) as opened:
+            bundle.check_tarball(file, opened)
+        assert _files(_decompressed(data)) == _files(self.tar)
+
+    def read_members(self, data: bytes) -> None:
+        """A tar, in chunks whose size the first byte tells, with headers' sums that fit."""
+        step = 1 + 8 * data[0] if data else 1
+        tar = with_sums(data[1:])
+        chunks = (tar[at : at + step] for at in range(0, len(tar), step))
+        places = walk(chunks, self.members, "x.tar")
+        assert {
+            f"sha256:{hashlib.sha256(tar[at.start : at.stop]).hexdigest()}": at
+            for at in places.values()
+        } == places
+        assert _files(tar) == _files(self.tar)
+
+    def read_one_head(self, data: bytes) -> None:
+        """A tar in one frame, of which only the documents are read."""
+        (self.copy / "head").write_bytes(stored(with_sums(data)))
+        read_head(self.copy / "head")
+
+    def read_frames(self, data: bytes) -> None:
+        """A tarball without a bundle around it."""
+        (self.copy / "head").write_bytes(data)
+        read_head(self.copy / "head")
+
+    def read_index(self, data: bytes) -> None:
+        parsed = parse_bundle_index(data, "bundle.json")
+        assert parse_bundle_index(render_index(parsed), "bundle.json") == parsed
+        bundle = Bundle(self.whole, self.bundle.lock, parsed)
+        for image in bundle.lock.image:
+            for locked in image.platform:
+                bundle.has(image, locked)
+                for step in (bundle.image, bundle.check_image):
+                    with suppress(AirgapbuildError):
+                        step(image, locked)
+
+    def read_lock(self, data: bytes) -> None:
+        """Its checksums are made to fit; then everything is asked that a lock can be asked."""
+        try:
+            parsed = parse_lock(data, _LOCK)
+        except AirgapbuildError:
+            parsed = parse_document(data, _LOCK).parse(Lock)
+            sealed = tuple(image.seal() for image in parsed.image)
+            parsed = parsed.model_copy(update={"image": sealed})
+        assert parse_lock(render_lock(parsed), _LOCK).name == parsed.name
+        settings(parsed)
+        for image in parsed.image:
+            assert all("/" not in tarball_name(image, it.platform) for it in image.platform)
+            assert all(name.is_name for name in image.names)
+        wanted_instance(parsed)
+
+    def read_folder(self, data: bytes) -> None:
+        """The first byte chooses a file, the rest is what lies there; the sums are made to fit."""
+        name = self.names[data[0] % len(self.names)] if data else _INDEX
+        try:
+            (self.copy / name).write_bytes(data[1:])
+            with suppress(ValueError, KeyError, TypeError):
+                vouch(self.copy, name)
+            told = verify(self.copy)
+            with suppress(AirgapbuildError):
+                inspect(self.copy)
+            bundle = open_bundle(self.copy)
+            bundle.check_files()
+            for image in bundle.lock.image:
+                for locked in image.platform:
+                    bundle.check_image(image, locked)
+            assert told.error is None or told.fetch
+        finally:
+            self.restore(name)
+
 
 def make_site() -> Site:
     memory = Path("/dev/shm")
@@ -109,102 +187,30 @@ def _files(tar: bytes) -> dict[str, bytes]:
 
 
 def targets(site: Site) -> tuple[Target, ...]:
-    def tarball(data: bytes) -> None:
-        """Frames as they come; the blobs are where they were."""
-        (site.copy / TARBALL).write_bytes(data)
-        fits = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        file = site.file.model_copy(update=fits)
-        index = site.bundle.index.model_copy(update={"files": (file,)})
-        bundle = Bundle(site.copy, site.bundle.lock, index)
-        with proven(site.copy / TARBALL, file, SILENT.task("")) as opened:
-            bundle.check_tarball(file, opened)
-        assert _files(_decompressed(data)) == _files(site.tar)
-
-    def members(data: bytes) -> None:
-        """A tar, in chunks whose size the first byte tells, with headers' sums that fit."""
-        step = 1 + 8 * data[0] if data else 1
-        tar = with_sums(data[1:])
-        chunks = (tar[at : at + step] for at in range(0, len(tar), step))
-        places = walk(chunks, site.members, "x.tar")
-        assert {
-            f"sha256:{hashlib.sha256(tar[at.start : at.stop]).hexdigest()}": at
-            for at in places.values()
-        } == places
-        assert _files(tar) == _files(site.tar)
-
-    def head(data: bytes) -> None:
-        """A tar in one frame, of which only the documents are read."""
-        (site.copy / "head").write_bytes(stored(with_sums(data)))
-        read_head(site.copy / "head")
-
-    def frames(data: bytes) -> None:
-        """A tarball without a bundle around it."""
-        (site.copy / "head").write_bytes(data)
-        read_head(site.copy / "head")
-
-    def index(data: bytes) -> None:
-        parsed = parse_bundle_index(data, "bundle.json")
-        assert parse_bundle_index(render_index(parsed), "bundle.json") == parsed
-        bundle = Bundle(site.whole, site.bundle.lock, parsed)
-        for image in bundle.lock.image:
-            for locked in image.platform:
-                bundle.has(image, locked)
-                for step in (bundle.image, bundle.check_image):
-                    with suppress(AirgapbuildError):
-                        step(image, locked)
-
-    def lock(data: bytes) -> None:
-        """Its checksums are made to fit; then everything is asked that a lock can be asked."""
-        try:
-            parsed = parse_lock(data, _LOCK)
-        except AirgapbuildError:
-            parsed = parse_document(data, _LOCK).parse(Lock)
-            sealed = tuple(image.seal() for image in parsed.image)
-            parsed = parsed.model_copy(update={"image": sealed})
-        assert parse_lock(render_lock(parsed), _LOCK)
-        settings(parsed)
-        for image in parsed.image:
-            assert all("/" not in tarball_name(image, it.platform) for it in image.platform)
-            assert all(name.is_name for name in image.names)
-        wanted_instance(parsed)
-
-    def folder(data: bytes) -> None:
-        """The first byte chooses a file, the rest is what lies there; the sums are made to fit."""
-        name = site.names[data[0] % len(site.names)] if data else _INDEX
-        try:
-            (site.copy / name).write_bytes(data[1:])
-            with suppress(ValueError, KeyError, TypeError):
-                vouch(site.copy, name)
-            told = verify(site.copy)
-            with suppress(AirgapbuildError):
-                inspect(site.copy)
-            bundle = open_bundle(site.copy)
-            bundle.check_files()
-            for image in bundle.lock.image:
-                for locked in image.platform:
-                    bundle.check_image(image, locked)
-            assert told.error is None or told.fetch
-        finally:
-            site.restore(name)
-
     whole = {name: site.raw(name) for name in site.names}
     parts = tuple(bytes([n]) + whole[name] for n, name in enumerate(site.names))
     return (
-        Target("tarball", tarball, (whole[TARBALL],), inputs=60_000, words=_ZSTD_WORDS),
+        Target("tarball", site.read_tarball, (whole[TARBALL],), inputs=60_000, words=_ZSTD_WORDS),
         Target(
             "members",
-            members,
+            site.read_members,
             (b"\x10" + site.tar, b"\xff" + site.tar),
             inputs=120_000,
             words=JSON_WORDS,
         ),
-        Target("head", head, (site.tar,), inputs=60_000, words=JSON_WORDS),
+        Target("head", site.read_one_head, (site.tar,), inputs=60_000, words=JSON_WORDS),
         Target(
-            "frames", frames, (whole[TARBALL], *_frames(site.tar)), inputs=60_000, words=_ZSTD_WORDS
+            "frames",
+            site.read_frames,
+            (whole[TARBALL], *_frames(site.tar)),
+            inputs=60_000,
+            words=_ZSTD_WORDS,
         ),
-        Target("index", index, (whole[_INDEX],), inputs=60_000, words=JSON_WORDS),
-        Target("lock", lock, (whole[_LOCK],), inputs=40_000, words=_TOML_WORDS, values=True),
-        Target("folder", folder, parts, inputs=10_000, words=(*JSON_WORDS, *_TOML_WORDS)),
+        Target("index", site.read_index, (whole[_INDEX],), inputs=60_000, words=JSON_WORDS),
+        Target(
+            "lock", site.read_lock, (whole[_LOCK],), inputs=40_000, words=_TOML_WORDS, values=True
+        ),
+        Target("folder", site.read_folder, parts, inputs=10_000, words=(*JSON_WORDS, *_TOML_WORDS)),
     )
 
 

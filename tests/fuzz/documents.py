@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from airgapbuild.bundle.head import read_head
 from airgapbuild.engine.saved import save
@@ -38,8 +38,8 @@ from airgapbuild.oci.local import LayoutSource
 from airgapbuild.oci.platform import parse_platform
 from airgapbuild.oci.reference import Reference, parse_reference
 from airgapbuild.pins import read_pinned
-from tests.fuzz.tars import with_sums
 from tests.fuzz.target import JSON_WORDS, Target
+from tests.fuzz.tars import with_sums
 from tests.support.forgery import stored
 from tests.support.memory import CONFIG, IN_TOTO, LAYER
 
@@ -154,7 +154,7 @@ def _chain(data: bytes) -> None:
     assert documents.parsed_config.diff_ids is not None
     for member in archive_members(documents, image.names):
         assert member.size >= 0
-        assert len(member.header) == 512  # noqa: PLR2004 - of the format
+        assert len(member.header) == 512
 
 
 def _alone(data: bytes) -> None:
@@ -200,7 +200,7 @@ def _headed(data: bytes) -> None:
     path.write_bytes(stored(_tar(data)))
     names, documents = read_head(path)
     assert all(names)
-    assert documents.parsed_config
+    assert documents.parsed_config.platform is not None
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from airgapbuild.oci.reference import (
     parse_source,
     parse_tag,
 )
-from tests.fuzz.tars import with_sum
 from tests.fuzz.target import Target
+from tests.fuzz.tars import with_sum
 
 if TYPE_CHECKING:
     from collections.abc import Callable
