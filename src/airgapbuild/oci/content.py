@@ -15,11 +15,12 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from airgapbuild.errors import IntegrityError
 from airgapbuild.oci.digest import Digest, DigestField, digest_of, parse_digest
+from airgapbuild.oci.field import SizeField
 from airgapbuild.oci.platform import Platform, normalised
 
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -50,7 +51,7 @@ class Descriptor(_Document):
 
     media_type: str
     digest: DigestField
-    size: NonNegativeInt
+    size: SizeField
     annotations: dict[str, str] | None = None
 
 
