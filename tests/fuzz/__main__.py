@@ -6,6 +6,7 @@ exception that its reader must not raise, at an input that takes ten seconds, an
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from tests.fuzz.all_targets import all_targets
 from tests.fuzz.target import Target
 
+_MEMORY = Path("/dev/shm")
 _RSS_MB = 300
 _SECONDS = 10
 _SEEN = re.compile(r"cov: (\d+) ft: \d+ corp: (\d+)")
@@ -36,7 +38,8 @@ def main(arguments: list[str]) -> int:
 
 def _fuzz(target: Target, inputs: int) -> bool:
     """Whether the target stood so many inputs."""
-    with tempfile.TemporaryDirectory(prefix="airgapbuild-corpus-") as scratch:
+    memory = _MEMORY if _MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="airgapbuild-fuzz-", dir=memory) as scratch:
         corpus, words = Path(scratch, "corpus"), Path(scratch, "words")
         corpus.mkdir()
         for number, seed in enumerate(target.seeds):
@@ -53,7 +56,8 @@ def _fuzz(target: Target, inputs: int) -> bool:
         )
         argv = (sys.executable, "-m", "tests.fuzz.one", target.name, *limits, *options, corpus)
         begin = time.monotonic()
-        done = subprocess.run(argv, capture_output=True, check=False)
+        env = {**os.environ, "TMPDIR": scratch}
+        done = subprocess.run(argv, capture_output=True, check=False, env=env)
         said = done.stderr.decode(errors="replace") + done.stdout.decode(errors="replace")
         seconds = time.monotonic() - begin
     edges, kept = (_SEEN.findall(said) or [("?", "?")])[-1]

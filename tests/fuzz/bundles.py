@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +31,7 @@ from airgapbuild.lockfile import Lock, parse_lock, render_lock
 from airgapbuild.oci.archive import archive_members
 from airgapbuild.progress import SILENT
 from airgapbuild.verify import verify
-from tests.fuzz.target import JSON_WORDS, Target
+from tests.fuzz.target import JSON_WORDS, Target, scratch
 from tests.fuzz.tars import with_sums
 from tests.support.forgery import TARBALL, make_tiny, stored, vouch
 
@@ -48,9 +47,10 @@ _INDEX = "bundle.json"
 class Site:
     """The whole bundle, and a copy whose files are replaced."""
 
-    scratch: tempfile.TemporaryDirectory[str]
     whole: Path
     copy: Path
+    head: Path
+    """A tarball alone."""
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -107,13 +107,13 @@ class Site:
 
     def read_one_head(self, data: bytes) -> None:
         """A tar in one frame, of which only the documents are read."""
-        (self.copy / "head").write_bytes(stored(with_sums(data)))
-        read_head(self.copy / "head")
+        self.head.write_bytes(stored(with_sums(data)))
+        read_head(self.head)
 
     def read_frames(self, data: bytes) -> None:
         """A tarball without a bundle around it."""
-        (self.copy / "head").write_bytes(data)
-        read_head(self.copy / "head")
+        self.head.write_bytes(data)
+        read_head(self.head)
 
     def read_index(self, data: bytes) -> None:
         parsed = parse_bundle_index(data, "bundle.json")
@@ -162,13 +162,8 @@ class Site:
 
 
 def make_site() -> Site:
-    memory = Path("/dev/shm")
-    scratch = tempfile.TemporaryDirectory(
-        prefix="airgapbuild-fuzz-", dir=memory if memory.is_dir() else None
-    )
-    base = Path(scratch.name)
-    whole = make_tiny(base / "whole")
-    site = Site(scratch, whole, base / "copy")
+    base = scratch()
+    site = Site(make_tiny(base / "whole"), base / "copy", base / "head")
     site.copy.mkdir()
     for name in site.names:
         site.restore(name)

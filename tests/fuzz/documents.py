@@ -11,7 +11,8 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -38,7 +39,7 @@ from airgapbuild.oci.local import LayoutSource
 from airgapbuild.oci.platform import parse_platform
 from airgapbuild.oci.reference import Reference, parse_reference
 from airgapbuild.pins import read_pinned
-from tests.fuzz.target import JSON_WORDS, Target
+from tests.fuzz.target import JSON_WORDS, Target, scratch
 from tests.fuzz.tars import with_sums
 from tests.support.forgery import stored
 from tests.support.memory import CONFIG, IN_TOTO, LAYER
@@ -46,6 +47,7 @@ from tests.support.memory import CONFIG, IN_TOTO, LAYER
 if TYPE_CHECKING:
     from airgapbuild.engine.daemon import Daemon
 
+_scratch = cache(scratch)
 _REFERENCE = parse_reference("tool:1")
 _ANY = digest_of(b"")
 _AMD = {"os": "linux", "architecture": "amd64"}
@@ -181,22 +183,8 @@ def _tar(data: bytes) -> bytes:
     return _member("index.json", head) + b"".join(blobs) + END
 
 
-@dataclass
-class _Scratch:
-    """Where the inputs lie that have to be files."""
-
-    folder: tempfile.TemporaryDirectory[str] = field(default_factory=tempfile.TemporaryDirectory)
-
-    @property
-    def path(self) -> Path:
-        return Path(self.folder.name)
-
-
-_SCRATCH = _Scratch()
-
-
 def _headed(data: bytes) -> None:
-    path = _SCRATCH.path / "head"
+    path = _scratch() / "head"
     path.write_bytes(stored(_tar(data)))
     names, documents = read_head(path)
     assert all(names)
@@ -220,7 +208,7 @@ class _Saving:
 
 def _saved(tar: bytes) -> None:
     """The first image is read from what the daemon saves, document by document."""
-    with tempfile.TemporaryDirectory(dir=_SCRATCH.path) as folder:
+    with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
         save(cast("Daemon", _Saving(tar)), "tool:1", Path(folder))
         source = LayoutSource(Path(folder))
         top = source.manifest(Reference("", folder, None, None, "oci-layout"))
@@ -231,9 +219,6 @@ def _saved(tar: bytes) -> None:
 
 
 def targets() -> tuple[Target, ...]:
-    base = Path("/dev/shm")
-    if base.is_dir():
-        _SCRATCH.folder = tempfile.TemporaryDirectory(prefix="airgapbuild-fuzz-", dir=base)
     chain = _joined(*_CHAIN)
     numbered = chain
     for n in (3, 2, 1):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from airgapbuild.errors import AirgapbuildError
@@ -18,6 +22,13 @@ JSON_WORDS: Final = (
     b"9" * 40,
 )
 """What JSON documents of images consist of."""
+
+
+def scratch() -> Path:
+    """A folder for inputs that have to be files; it goes with the process."""
+    folder = tempfile.mkdtemp(prefix="airgapbuild-fuzz-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 @dataclass(frozen=True)

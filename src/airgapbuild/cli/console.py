@@ -31,7 +31,7 @@ from rich.progress import Task as Drawn
 from rich.table import Column
 from rich.text import Text
 
-from airgapbuild.cli.words import size_words
+from airgapbuild.cli.words import plain, size_words
 from airgapbuild.errors import AirgapbuildError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Console:
         """A line of the result for people."""
         self._settle()
         if not self.json and not self.quiet:
-            self._out.print(escape(line), style=style)
+            self._out.print(_shown(line), style=style)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table of the result for people."""
@@ -113,19 +113,19 @@ class Console:
 
     def note(self, message: str) -> None:
         """See `Progress.note`. Shown even with `-q`: it is not progress."""
-        self._err.print("[yellow]note:[/] " + escape(message))
+        self._err.print("[yellow]note:[/] " + _shown(message))
 
     def detail(self, message: str) -> None:
         """See `Progress.detail`."""
         if self.verbose:
-            self._err.print(escape(message), style="dim")
+            self._err.print(_shown(message), style="dim")
 
     def complain(self, error: AirgapbuildError) -> None:
         """An error in words; the command may go on, or end with a code of its own."""
         for line in error.lines:
-            self._err.print("[bold red]error:[/] " + escape(line))
+            self._err.print("[bold red]error:[/] " + _shown(line))
         if error.hint:
-            self._err.print("[dim] hint:[/] " + escape(error.hint))
+            self._err.print("[dim] hint:[/] " + _shown(error.hint))
 
     @contextmanager
     def _drawing(self) -> Iterator[None]:
@@ -165,6 +165,10 @@ def error_document(error: AirgapbuildError) -> dict[str, Any]:
         "problems": list(error.lines),
         "hint": error.hint,
     }
+
+
+def _shown(text: str) -> str:
+    return escape(plain(text))
 
 
 def _terminal(color: Color, *, stderr: bool) -> Terminal:
@@ -232,4 +236,4 @@ class _Shown:
         elif self._terminal:
             size = f"{size_words(self._seen)}  " if self._seen else ""
             spent = f"[dim]{size}{time.monotonic() - self._begin:.1f} s[/]"
-            self._terminal.print(f"[green]✓[/] {escape(self._label)}  {escape(outcome)}  {spent}")
+            self._terminal.print(f"[green]✓[/] {_shown(self._label)}  {_shown(outcome)}  {spent}")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-SizeField = Annotated[int, Field(ge=0, lt=1 << 63)]
+SizeField = Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
 """A count of bytes, or a place in a file: an int64, as the OCI specification has it."""
 
 
