@@ -16,7 +16,7 @@ demo: $(VENV)/.made
 	$(BIN)/python -m tests.engines.demo
 
 test: lint bed
-	$(BIN)/coverage run -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/coverage run -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
