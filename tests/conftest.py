@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import hypothesis
 import pytest
 
 from tests.engines.bed import Bed, BedError
@@ -26,9 +27,22 @@ if TYPE_CHECKING:
     from tests.engines.layout import Image
 
 
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+
+
 def pytest_configure() -> None:
     """A run that is told to end tears its fixtures down, as with Ctrl-C: daemons end with it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares a daemon runs in one process, and so does what shares a file's fixtures."""
+    for item in items:
+        chosen = getattr(item, "callspec", None)
+        shared = chosen.params.get("daemon") if chosen else None
+        group = "-".join(shared) if shared else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 ROOM_MB = 4096

@@ -10,7 +10,6 @@ from pydantic import (
     AfterValidator,
     Field,
     NonNegativeInt,
-    PositiveInt,
     ValidationError,
     model_validator,
 )
@@ -20,6 +19,7 @@ from airgapbuild.errors import BundleError
 from airgapbuild.manifest import LevelField, NameField
 from airgapbuild.oci.content import json_object
 from airgapbuild.oci.digest import Digest, DigestField
+from airgapbuild.oci.field import SizeField
 from airgapbuild.oci.platform import PlatformField
 
 if TYPE_CHECKING:
@@ -53,10 +53,10 @@ class BundledBlob(Table):
     """One blob of a tarball: which bytes of the file hold the frames that it is in."""
 
     digest: DigestField
-    size: NonNegativeInt = Field(description="Of the blob, in bytes.")
-    offset: NonNegativeInt = Field(description="Of its first frame in the file, in bytes.")
-    length: NonNegativeInt = Field(description="Of all its frames, in bytes.")
-    start: PositiveInt | None = Field(
+    size: SizeField = Field(description="Of the blob, in bytes.")
+    offset: SizeField = Field(description="Of its first frame in the file, in bytes.")
+    length: SizeField = Field(description="Of all its frames, in bytes.")
+    start: Annotated[SizeField, Field(gt=0)] | None = Field(
         default=None,
         description="Where in what they decode to the blob begins, if it is not alone in them.",
     )
@@ -66,7 +66,7 @@ class BundledPart(Table):
     """One part of a file that was split; it lies in the folder under this name."""
 
     name: str
-    size: PositiveInt
+    size: Annotated[SizeField, Field(gt=0)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -74,7 +74,7 @@ class BundledFile(Table):
     """One file of the bundle; a tarball says whose it is and what is in it."""
 
     name: Annotated[str, AfterValidator(_file_name)]
-    size: NonNegativeInt
+    size: SizeField
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     parts: Many[BundledPart] = Field(
         default=(), description="Where it was split: the files that, one after another, are it."
@@ -210,7 +210,11 @@ def parse_sums(raw: bytes, what: str) -> dict[str, str]:
         BundleError: a line is not `digest  name`, or a name comes twice or leads elsewhere.
     """
     sums: dict[str, str] = {}
-    for number, line in enumerate(raw.decode("ascii", "replace").splitlines(), 1):
+    # Not splitlines(): for sha256sum only a line feed ends a line, and it is one bit from others.
+    *lines, rest = raw.decode("ascii", "replace").split("\n")
+    if rest:
+        raise BundleError(f"{what}:{len(lines) + 1}: the line has no end")
+    for number, line in enumerate(lines, 1):
         match = _SUM_LINE.fullmatch(line)
         if not match or not _FILE_NAME.fullmatch(match[2]) or match[2] in sums:
             raise BundleError(f"{what}:{number}: not a line of sha256sum, or a name twice")
