@@ -14,6 +14,7 @@ from airgapbuild.bundle.index import (
     BUILDER_FILE,
     BUILDKITD_FILE,
     INDEX_FILE,
+    INSTALL_FILE,
     SUMS_FILE,
     VERSION,
     BundledFile,
@@ -27,6 +28,7 @@ from airgapbuild.bundle.packaging import DEFAULT_PACKAGING, Packaging
 from airgapbuild.bundle.reader import open_bundle
 from airgapbuild.bundle.writer import Tarball, small_file, write_index
 from airgapbuild.errors import AirgapbuildError, BundleError, RegistryError
+from airgapbuild.far_side.script import install_script
 from airgapbuild.fetch import DEFAULT_PACE, Pace, Wanted, fetch
 from airgapbuild.files import write_if_changed
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
@@ -129,7 +131,7 @@ def _foreign(folder: Path, wanted: set[str]) -> set[str]:
         ours = set(parse_sums((folder / SUMS_FILE).read_bytes(), SUMS_FILE))
     except (FileNotFoundError, BundleError):
         ours = set()
-    small = {LOCK_FILE, BUILDKITD_FILE, BUILDER_FILE, INDEX_FILE, SUMS_FILE}
+    small = {LOCK_FILE, BUILDKITD_FILE, BUILDER_FILE, INSTALL_FILE, INDEX_FILE, SUMS_FILE}
     for path in sorted(folder.iterdir()):
         if not is_partial(path.name) and path.name not in ours | wanted | small:
             hint = "a bundle has a folder of its own: choose another with -o, or move this away"
@@ -250,7 +252,11 @@ def _finish(
 ) -> tuple[BundleIndex, bool]:
     """Writes the small files and removes an older bundle's; whether anything had to change."""
     raw_lock = render_lock(lock)
-    contents = {LOCK_FILE: raw_lock, BUILDKITD_FILE: render(lock.buildkitd)}
+    contents = {
+        LOCK_FILE: raw_lock,
+        BUILDKITD_FILE: render(lock.buildkitd),
+        INSTALL_FILE: install_script(),
+    }
     if instance := wanted_instance(lock):
         contents[BUILDER_FILE] = instance.document()
     small = [small_file(name, content) for name, content in contents.items()]

@@ -38,6 +38,7 @@ FILES = [
     ("builder.json", "builder's instance"),
     ("buildkitd.toml", "builder's configuration"),
     ("bundle.json", "index"),
+    ("install.sh", "for a far side without airgapbuild"),
     ("kit_1_linux-amd64.oci.tar.zst", "kit linux/amd64"),
     ("kit_1_linux-arm64.oci.tar.zst", "kit linux/arm64"),
     (TARBALL, "tool linux/amd64"),
