@@ -310,7 +310,7 @@ def test_the_command_tells_a_whole_bundle(made: Path) -> None:
     assert told[0].split() == ["FILE", "SIZE", "WHAT"]
     assert len(told) == len(FILES) + 2
     assert all(line.endswith("  ok") for line in told[1:-1])
-    assert told[-1].startswith("b is whole: 8 files, ")
+    assert told[-1].startswith("b is whole: 9 files, ")
 
 
 def test_the_command_ends_with_6_where_content_is_wrong(folder: Path) -> None:

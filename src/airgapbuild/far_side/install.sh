@@ -14,7 +14,9 @@ export LC_ALL
 unset CDPATH
 
 readonly NAMESPACE=airgapbuild-bundle
-readonly FILE_NAME='[A-Za-z0-9][A-Za-z0-9._-]*'
+newline='
+'
+readonly newline FILE_NAME='[A-Za-z0-9][A-Za-z0-9._-]*'
 
 usage() {
 	cat <<'END'
@@ -59,7 +61,7 @@ is_file() {
 
 # A name that the bundle does not vouch for, as a terminal may get it.
 shown() {
-	printf '%s' "$1" | tr -c '[:print:]' '?'
+	printf '%s' "$1" | tr -c ' -~' '?'
 }
 
 # ---- The bundle's files --------------------------------------------------------------------------
@@ -101,17 +103,16 @@ sum_of() {
 	fi | cut -c 1-64
 }
 
-# The names in SHA256SUMS, one a line.
-listed() {
-	cut -c 67- SHA256SUMS
-}
-
 is_listed() {
-	listed | grep -Fqx -e "$1"
+	case "$newline$names$newline" in
+	*"$newline$1$newline"*) ;;
+	*) return 1 ;;
+	esac
 }
 
 check_files() {
 	is_file SHA256SUMS || fail 7 "$PWD: there is no SHA256SUMS: not a bundle"
+	names=$(cut -c 67- SHA256SUMS)
 	if grep -Evq "^[0-9a-f]{64}  $FILE_NAME\$" SHA256SUMS || ! is_listed bundle.json; then
 		fail 7 "SHA256SUMS: cannot be read" "bring this file over again"
 	fi
@@ -126,12 +127,15 @@ check_files() {
 	done <SHA256SUMS
 	[ -z "$wrong" ] || fail 6 "not what SHA256SUMS says:$wrong" "bring these files over again"
 	missing=
-	for name in $(listed | grep -Ev '\.oci\.tar\.zst(\.[0-9]+)?$'); do
-		[ -e "$name" ] || missing="$missing $name"
+	for name in $names; do
+		case $name in
+		*.oci.tar.zst | *.oci.tar.zst.[0-9]*) ;; # other platforms need not come along
+		*) [ -e "$name" ] || missing="$missing $name" ;;
+		esac
 	done
 	[ -z "$missing" ] || fail 7 "missing:$missing" "bring these files over, too"
 	# Such a bundle leaves out what an older one has; airgapbuild alone can put the two together.
-	! grep -Eq '^ *"(requires|reference)":' bundle.json ||
+	! grep -Eq '"(requires|reference)" *:' bundle.json ||
 		fail 7 "this bundle holds only what differs from an older one" "use: airgapbuild load"
 }
 
@@ -167,7 +171,7 @@ check_docker() {
 
 load_images() {
 	slug=$(printf '%s' "$platform" | tr / -)
-	tarballs=$(listed | sed -n "s/^\(.*_$slug\.oci\.tar\.zst\)\(\.[0-9]*\)\{0,1\}\$/\1/p" | sort -u)
+	tarballs=$(say "$names" | sed -n "s/^\(.*_$slug\.oci\.tar\.zst\)\(\.[0-9]*\)\{0,1\}\$/\1/p" | sort -u)
 	[ -n "$tarballs" ] ||
 		fail 7 "the bundle has nothing for $platform" "it is for:$(platforms); see --platform"
 	missing=
@@ -191,7 +195,7 @@ load_images() {
 
 # The platforms of the bundle, each with a space before it.
 platforms() {
-	listed | sed -n 's/.*_\([a-z0-9-]*\)\.oci\.tar\.zst.*/\1/p' | sort -u | tr -- '-\n' '/ ' |
+	say "$names" | sed -n 's/.*_\([a-z0-9-]*\)\.oci\.tar\.zst.*/\1/p' | sort -u | tr -- '-\n' '/ ' |
 		sed 's/^/ /; s/ $//'
 }
 
@@ -268,7 +272,12 @@ set_up_builder() {
 		fail 9 "docker has no buildx; the builder's files are written" \
 			"install the docker-buildx-plugin, then: docker buildx use $name"
 	docker buildx use "$name" || fail 9 "buildx cannot use the builder $name"
-	docker buildx inspect --bootstrap "$name" || fail 9 "the builder $name does not start"
+	buildkit=$(docker buildx inspect --bootstrap "$name" |
+		sed -n 's/^[Bb]uild[Kk]it\( version\)\{0,1\}: *\(.*\)/\2/p')
+	[ -n "$buildkit" ] ||
+		fail 9 "the builder $name does not start" "see: docker buildx inspect --bootstrap $name"
+	say "builder $name runs BuildKit $buildkit, and is the current one"
+	say "now: docker buildx build ."
 }
 
 write_instance() {
@@ -324,8 +333,7 @@ main() {
 			[ -n "${2:-}" ] || fail 2 "$1: needs a value" "see: sh install.sh --help"
 			case $1 in
 			--allowed-signers) allowed_signers=$2 ;;
-			--signer) signers="$signers$2
-" ;;
+			--signer) signers=$signers$2$newline ;;
 			--platform) platform=$2 ;;
 			esac
 			shift
@@ -358,7 +366,7 @@ main() {
 	*/*) here=${0%/*} ;;
 	*) here=. ;;
 	esac
-	cd -- "${bundle:-$here/}" || fail 7 "${bundle:-$here}: cannot be entered"
+	cd -- "${bundle:-$here/}" 2>/dev/null || fail 7 "${bundle:-$here}: cannot be entered"
 	check_files
 	check_docker
 	load_images
@@ -367,7 +375,6 @@ main() {
 		say "the images are loaded"
 	elif [ -e builder.json ]; then
 		set_up_builder
-		say "builder $name is ready; now: docker buildx build ."
 	else
 		say "the images are loaded; the bundle asks for no builder"
 	fi
