@@ -312,7 +312,7 @@ write() {
 # Buildx goes on using a container, whatever it was made from. Its cache is a volume, which stays.
 remove_other_container() {
 	made=$(docker container inspect "$1" \
-		--format '{{.Image}}{{range .Config.Env}} {{.}}{{end}} ' 2>/dev/null) || return 0
+		--format '{{.Image}} {{range .Config.Env}} {{.}}{{end}} ' 2>/dev/null) || return 0
 	image=$(docker image inspect "$(setting image)" --format '{{.Id}}' 2>/dev/null) || image=none
 	case $made in
 	"$image "*" AIRGAPBUILD_CONFIG=$(setting env.AIRGAPBUILD_CONFIG) "*) ;;
