@@ -11,6 +11,7 @@ from airgapbuild.bundle.index import (
     BUILDER_FILE,
     BUILDKITD_FILE,
     INDEX_FILE,
+    INSTALL_FILE,
     SIGNATURE_FILE,
     SUMS_FILE,
     VERSION,
@@ -25,6 +26,7 @@ from airgapbuild.bundle.packaging import DEFAULT_PACKAGING, Packaging
 from airgapbuild.bundle.reader import open_bundle
 from airgapbuild.bundle.writer import claimed, small_file, write_index
 from airgapbuild.errors import AirgapbuildError, BundleError
+from airgapbuild.far_side.script import install_script
 from airgapbuild.fetch import DEFAULT_PACE, Pace
 from airgapbuild.files import write_if_changed
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
@@ -110,7 +112,8 @@ def _foreign(folder: Path, wanted: set[str]) -> set[str]:
         ours = set(parse_sums((folder / SUMS_FILE).read_bytes(), SUMS_FILE))
     except (FileNotFoundError, BundleError):
         ours = set()
-    small = {LOCK_FILE, BUILDKITD_FILE, BUILDER_FILE, INDEX_FILE, SUMS_FILE, SIGNATURE_FILE}
+    small = {LOCK_FILE, BUILDKITD_FILE, BUILDER_FILE, INSTALL_FILE}
+    small |= {INDEX_FILE, SUMS_FILE, SIGNATURE_FILE}
     there = {path.name for path in folder.iterdir() if not is_partial(path.name)}
     for name in sorted(there):
         if {name, constructed(name)}.isdisjoint(ours | wanted | small):
@@ -186,7 +189,11 @@ def _finish(
 ) -> tuple[BundleIndex, bool]:
     """Writes the small files and removes an older bundle's; whether anything had to change."""
     raw_lock = render_lock(lock)
-    contents = {LOCK_FILE: raw_lock, BUILDKITD_FILE: render(lock.buildkitd)}
+    contents = {
+        LOCK_FILE: raw_lock,
+        BUILDKITD_FILE: render(lock.buildkitd),
+        INSTALL_FILE: install_script(),
+    }
     if instance := wanted_instance(lock):
         contents[BUILDER_FILE] = instance.document()
     small = [small_file(name, content) for name, content in contents.items()]

@@ -13,6 +13,7 @@ from airgapbuild.bundle.index import (
     BUILDER_FILE,
     BUILDKITD_FILE,
     INDEX_FILE,
+    INSTALL_FILE,
     SIGNATURE_FILE,
     SUMS_FILE,
     BundledFile,
@@ -43,6 +44,7 @@ _SMALL: Final = {
     LOCK_FILE: "lock",
     BUILDKITD_FILE: "builder's configuration",
     BUILDER_FILE: "builder's instance",
+    INSTALL_FILE: "for a far side without airgapbuild",
 }
 _NO_COPY_HELPS: Final = "its sum is right, so another copy is no better: export the bundle again"
 

@@ -35,6 +35,7 @@ from tests.engines.parts import (
     programs,
     pythons,
     referrers,
+    shells,
     ssh,
 )
 from tests.engines.parts.part import RecipeError, key, kill_running, run
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 PARTS = {
     part.name: part
-    for recipes in (engines, programs, referrers, images, pythons, connected, ssh, browser)
+    for recipes in (engines, programs, referrers, images, pythons, connected, ssh, browser, shells)
     for part in recipes.PARTS
 }
 

@@ -84,6 +84,7 @@ def test_a_bundle_is_these_files(folder: Path) -> None:
         "buildkitd.toml",
         "bundle.json",
         "busybox_1.37_linux-amd64.oci.tar.zst",
+        "install.sh",
     ]
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
 
@@ -95,7 +96,7 @@ def test_coreutils_agree(folder: Path) -> None:
         check=True,
         capture_output=True,
     )
-    assert done.stdout.count(b": OK") == 7
+    assert done.stdout.count(b": OK") == 8
 
 
 def test_the_tar_lists_as_the_golden_file(folder: Path) -> None:
