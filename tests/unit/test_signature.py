@@ -157,7 +157,7 @@ def test_the_signature_covers_every_other_file(folder: Path, policy: Policy) -> 
         path.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
         assert verify(folder, policy=policy).error, name
         path.write_bytes(raw)
-    for name in ("install.sh", "SHA256SUMS.asc", ".hidden"):
+    for name in ("uninstall.sh", "SHA256SUMS.asc", ".hidden"):
         (folder / name).write_text("")
         with pytest.raises(BundleError, match=f"{name}: does not belong to the bundle"):
             open_bundle(folder, policy=policy)

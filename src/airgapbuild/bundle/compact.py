@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from airgapbuild.oci.digest import Digest
 
 _WINDOW_LOG: Final = 27
+WINDOW: Final = 1 << _WINDOW_LOG
+"""How far back a long frame reaches, and so what it wants of memory, in bytes."""
 
 
 def write_compact(
@@ -97,7 +99,7 @@ class _LongFrame:
         self._place = (folder / file.name, blob.offset, blob.length)
         tarball = opened(folder, file, blob.offset)
         weakref.finalize(self, tarball.close)
-        self._stream = Stream(decoded(tarball, blob.length, file.name))
+        self._stream = Stream(decoded(tarball, blob.length, file.name, window=WINDOW))
 
     def leads_to(self, folder: Path, file: BundledFile, blob: BundledBlob) -> bool:
         """Whether the blob still lies ahead."""

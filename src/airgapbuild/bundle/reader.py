@@ -15,8 +15,8 @@ from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from airgapbuild.bundle.compact import LongFrames
-from airgapbuild.bundle.frames import Readable, decoded
+from airgapbuild.bundle.compact import WINDOW, LongFrames
+from airgapbuild.bundle.frames import FRAME, Readable, decoded
 from airgapbuild.bundle.index import (
     INDEX_FILE,
     BundledBlob,
@@ -291,9 +291,10 @@ def _content(tarball: Readable, file: BundledFile, places: dict[Digest, range]) 
     for (offset, run), blobs in _runs(file):
         if offset < at:
             raise BundleError(f"{file.name}: {INDEX_FILE} has two blobs at one place")
+        window = WINDOW if any(blob.start for blob in blobs) else FRAME
         for length in (offset - at, run):
             start = position
-            for chunk in decoded(tarball, length, file.name):
+            for chunk in decoded(tarball, length, file.name, window=window):
                 position += len(chunk)
                 yield chunk
         for blob in blobs:
@@ -303,10 +304,10 @@ def _content(tarball: Readable, file: BundledFile, places: dict[Digest, range]) 
     yield from decoded(tarball, max(0, file.size - at), file.name)
 
 
-def _runs(file: BundledFile) -> Iterator[tuple[tuple[int, int], Iterator[BundledBlob]]]:
+def _runs(file: BundledFile) -> Iterator[tuple[tuple[int, int], list[BundledBlob]]]:
     """The runs of frames that hold blobs, by offset and length, each with its blobs."""
 
     def place(blob: BundledBlob) -> tuple[int, int]:
         return blob.offset, blob.length
 
-    return groupby(sorted(file.blobs, key=place), key=place)
+    return ((run, list(blobs)) for run, blobs in groupby(sorted(file.blobs, key=place), key=place))
