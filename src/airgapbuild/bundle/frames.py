@@ -116,10 +116,10 @@ def decoded(file: Readable, length: int, what: str) -> Iterator[bytes]:
     """The content of the frames in the next `length` bytes of a file, in chunks.
 
     Raises:
-        BundleError: they are not zstd frames, or want more memory than ours do. (A cut chain just
-            ends: the reader knows the size.)
+        BundleError: they are not zstd frames, or want a window of more than 128 MiB. (A cut chain
+            just ends: the reader knows the size.)
     """
-    decompressor = zstandard.ZstdDecompressor(max_window_size=FRAME)
+    decompressor = zstandard.ZstdDecompressor()
     try:
         with decompressor.stream_reader(
             _Slice(file, length),  # type: ignore[arg-type] # it only asks for read()
