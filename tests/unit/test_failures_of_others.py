@@ -217,15 +217,10 @@ def frames(folder: Path, first: bytes) -> None:
 
 PLAIN = stored(b"x" * 600)
 WIDE = zstandard.ZstdCompressor(
-    compression_params=zstandard.ZstdCompressionParameters(window_log=27, write_content_size=False)
-)
-DICTIONARY = zstandard.ZstdCompressor(
-    dict_data=zstandard.ZstdCompressionDict(
-        b"\x37\xa4\x30\xec" + bytes(8), zstandard.DICT_TYPE_RAWCONTENT
-    )
+    compression_params=zstandard.ZstdCompressionParameters(window_log=28, write_content_size=False)
 )
 FRAMES = {
-    "window of 128 MiB": (
+    "window of 256 MiB": (
         WIDE.compressobj().compress(os.urandom(1 << 18)),
         "requires too much memory",
     ),

@@ -133,8 +133,8 @@ def decoded(file: Readable, length: int, what: str, *, window: int = FRAME) -> I
     `window` is how much memory a frame may want for what it has decoded, in bytes.
 
     Raises:
-        BundleError: they are not zstd frames, or want more memory. (A cut chain just ends: the reader
-            knows the size.)
+        BundleError: they are not zstd frames, or want more memory. (A cut chain just ends: the
+            reader knows the size.)
     """
     decompressor = zstandard.ZstdDecompressor(max_window_size=window)
     try:
