@@ -101,7 +101,8 @@ def test_a_file_for_bake(site: Site, context: Path, tmp_path: Path) -> None:
     (tmp_path / "bake.json").write_text(json.dumps({"target": {"app": target}}))
     with site.daemon.namespace.capture() as seen:
         files = ("-f", tmp_path / "bake.json", "-f", tmp_path / "airgap.json")
-        site.docker("buildx", "bake", "--no-cache", "--allow", "fs=*", *files, "app")
+        allowed = ("--allow", f"fs.read={site.home}/.local", "--allow", f"fs={tmp_path}")
+        site.docker("buildx", "bake", "--no-cache", *allowed, *files, "app")
     check(tmp_path / "out")
     assert not seen.packets
 

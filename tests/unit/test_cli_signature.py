@@ -1,4 +1,4 @@
-"""Signatures at the command line: export, verify, load, and the README's way without us."""
+"""Signatures at the command line: export, verify, load, and the documentation's way without us."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.memory import MemorySource
 from tests.support.program import PROGRAM, airgapbuild, document, environment
 from tests.support.terminal import NO_TERMINAL, Typist
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "bundle.md"
 ANN = "ann@corp.example"
 
 
@@ -279,7 +279,7 @@ def test_without_ssh_keygen_nothing_is_taken(folder: Path, signers: Path, tmp_pa
 def test_the_readmes_check_without_airgapbuild(
     folder: Path, signers: Path, environ: dict[str, str]
 ) -> None:
-    [line] = [line for line in README.read_text().splitlines() if "-Y verify" in line]
+    [line] = [line for line in PAGE.read_text().splitlines() if "-Y verify" in line]
     script = line.replace("FILE", str(signers)).replace("WHO", ANN)
 
     def run() -> int:
