@@ -133,7 +133,7 @@ def test_load_refuses_each_before_the_daemon_hears_of_an_image(
     daemon: BedDaemon, folder: Path, flips: list[Flip], tmp_path: Path
 ) -> None:
     layout = Layout(tmp_path / "layout")
-    before = daemon.docker("image", "ls", "--all", "--quiet").stdout
+    before = images(daemon)
     with Relay(daemon.socket, tmp_path / "relay.sock") as relay:
         endpoint = find_endpoint(f"unix://{relay.path}", {})
         with Daemon.connect(endpoint) as connected:
@@ -144,7 +144,7 @@ def test_load_refuses_each_before_the_daemon_hears_of_an_image(
             assert len(heard) >= 2
             assert all(_ABOUT_ITSELF.fullmatch(path) for path in heard), heard
             assert b"flipped" not in relay.sent
-            assert daemon.docker("image", "ls", "--all", "--quiet").stdout == before
+            assert images(daemon) == before
             loaded = load_images(open_bundle(folder), connected, layout)
         assert [image.action for image in loaded] == ["loaded", "loaded"]
         assert any(path.endswith(b"/images/load") for path in paths(relay))
@@ -154,3 +154,7 @@ def test_load_refuses_each_before_the_daemon_hears_of_an_image(
 def paths(relay: Relay) -> list[bytes]:
     """What the daemon was asked for, without queries."""
     return [path.partition(b"?")[0] for path in _ASKED.findall(bytes(relay.sent))]
+
+
+def images(daemon: BedDaemon) -> list[str]:
+    return sorted(daemon.docker("image", "ls", "--all", "--quiet", "--no-trunc").stdout.split())
