@@ -11,11 +11,17 @@ import pytest
 from airgapbuild import __version__
 from airgapbuild.lockfile import write_lock
 from airgapbuild.manifest import read_manifest
+from airgapbuild.oci.content import OCI_INDEX, Descriptor
+from airgapbuild.oci.digest import digest_of
+from airgapbuild.oci.layout import Layout
 from airgapbuild.resolve import resolve
 from tests.support.memory import MemorySource
 from tests.support.program import HEARS_SIGNALS, PROGRAM, airgapbuild, document, environment
 
-COMMANDS = ("init", "lock", "outdated", "export", "load", "verify", "inspect", "diff")
+COMMANDS = (
+    *("init", "lock", "outdated", "export", "load"),
+    *("build", "contexts", "env", "verify", "inspect", "diff"),
+)
 MANIFEST = """
 version = 1
 name = "b"
@@ -64,9 +70,10 @@ def test_help_names_every_command_and_exit_code() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command_has_examples_and_the_common_options(command: str) -> None:
     told = airgapbuild(command, "-h").stdout
-    assert f"  airgapbuild {command}" in told
+    assert f"airgapbuild {command}" in told.partition("Examples")[2]
+    # What follows `build` is docker's own.
     for option in ("--json", "--quiet", "--verbose", "--color"):
-        assert option in told
+        assert (option in told) == (command != "build")
 
 
 @pytest.mark.parametrize("module", ["docker", "zstandard", "urllib3", "pydantic"])
@@ -214,3 +221,38 @@ def test_an_interrupted_command_ends_at_once_and_leaves_nothing(
 def test_colours_are_for_terminals_or_on_request(project: Path) -> None:
     assert "\x1b[" not in airgapbuild("lock", cwd=project).stderr
     assert "\x1b[" in airgapbuild("lock", "--color", "always", cwd=project).stderr
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> dict[str, str]:
+    """An environment whose docker writes down what it is asked for, and ends with 7."""
+    program = tmp_path / "bin" / "docker"
+    program.parent.mkdir()
+    lines = ("#!/bin/sh", 'test "$2" = version && exec echo "buildx v0.29.0"')
+    program.write_text("\n".join((*lines, 'printf "%s\\n" "$@" >asked', "exit 7", "")))
+    program.chmod(0o755)
+    return {"PATH": f"{program.parent}:/usr/bin:/bin"}
+
+
+def test_build_hands_over_every_word_and_the_exit_code(
+    tmp_path: Path, docker: dict[str, str]
+) -> None:
+    layout = Layout(tmp_path / "my layout")
+    descriptor = Descriptor(media_type=OCI_INDEX, digest=digest_of(b"x"), size=1)
+    layout.name(descriptor, ("docker.io/library/a:1",))
+    words = ("-q", "--json", "-t", "app", "--build-arg=X=a b", "-f", "Dockerfile", ".")
+    done = airgapbuild("build", "--layout", layout.path, *words, cwd=tmp_path, env=docker)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "", "")
+    asked = (tmp_path / "asked").read_text().splitlines()
+    source = f"oci-layout://{layout.path}@{descriptor.digest}"
+    assert asked[:4] == ["buildx", "build", "--build-context", f"a:1={source}"]
+    assert asked[-len(words) :] == [*words]
+
+
+def test_build_without_anything_loaded_asks_docker_for_nothing(
+    tmp_path: Path, docker: dict[str, str]
+) -> None:
+    done = airgapbuild("build", "--layout", "none", ".", cwd=tmp_path, env=docker)
+    assert done.returncode == 7
+    assert "no image lies in this layout" in done.stderr
+    assert not (tmp_path / "asked").exists()

@@ -157,6 +157,27 @@ class InstanceStore:
             self._replace(self._path(instance.name), instance.document())
             return True
 
+    def current(self, key: str) -> str | None:
+        """The builder that a plain `docker buildx build` uses at an endpoint, where one is chosen.
+
+        `key` is the endpoint's: `Endpoint.buildx_key`. Source: store.go, `Current`.
+
+        Raises:
+            BuilderError: buildx's file is not one.
+        """
+        path = self.folder / "current"
+        try:
+            chosen = json.loads(path.read_bytes())
+            here = chosen["Global"] or chosen["Key"] == key
+            return str(chosen["Name"]) or None if here else None
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise BuilderError(f"{path}: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            hint = "`docker buildx use NAME` writes it anew"
+            raise BuilderError(f"{path}: not what buildx writes: {error!r}", hint=hint) from error
+
     def make_current(self, instance: Instance, key: str) -> bool:
         """Whether the builder had to be made the one that a plain `docker buildx build` uses.
 

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from airgapbuild.cli.build import build_command
+from airgapbuild.cli.contexts import contexts_command
 from airgapbuild.cli.diff import diff_command
+from airgapbuild.cli.env import env_command
 from airgapbuild.cli.export import export_command
 from airgapbuild.cli.init import init_command
 from airgapbuild.cli.inspect import inspect_command
@@ -38,6 +41,9 @@ app.command("lock")(lock_command)
 app.command("outdated")(outdated_command)
 app.command("export")(export_command)
 app.command("load")(load_command)
+app.command("build", context_settings={"ignore_unknown_options": True})(build_command)
+app.command("contexts")(contexts_command)
+app.command("env")(env_command)
 app.command("verify")(verify_command)
 app.command("inspect")(inspect_command)
 app.command("diff")(diff_command)
@@ -88,7 +94,7 @@ def airgapbuild(
     **Behind the gap**
 
         airgapbuild load bundles/builders
-        docker buildx build .
+        airgapbuild build .
     """
 
 

@@ -98,6 +98,11 @@ class Console:
         if not self.json and not self.quiet:
             self._out.print(escape(line), style=style)
 
+    def write(self, text: str) -> None:
+        """Text for another program, as it is, whatever was said of words for people."""
+        self._settle()
+        print(text, end="")
+
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table of the result for people."""
         if self.json or self.quiet or not rows:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airgapbuild.lockfile import read_lock, require_fresh
+from airgapbuild.oci.layout import Layout
 
 if TYPE_CHECKING:
     from airgapbuild.lockfile import Lock
@@ -17,6 +18,11 @@ def own_folder(variable: str, default: str) -> Path:
     """Our folder in an XDG base folder. Source: XDG Base Directory Specification."""
     base = os.environ.get(variable)
     return (Path(base) if base else Path.home() / default) / "airgapbuild"
+
+
+def own_layout(folder: Path | None) -> Layout:
+    """The OCI layout in a folder; ours where none is named."""
+    return Layout(folder or own_folder("XDG_DATA_HOME", ".local/share") / "layout")
 
 
 def lock_path(manifest: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airgapbuild.cli.console import Color, Console
-from airgapbuild.cli.options import ColorWhen, Json, Quiet, Verbose
+from airgapbuild.cli.options import ColorWhen, HostUrl, Json, LayoutPath, Quiet, Verbose
 from airgapbuild.cli.words import size_words
 
 if TYPE_CHECKING:
@@ -21,25 +21,8 @@ if TYPE_CHECKING:
 def load_command(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder of the bundle.")],
     *,
-    host: Annotated[
-        str | None,
-        typer.Option(
-            "--host",
-            "-H",
-            metavar="URL",
-            help="The daemon's socket.",
-            show_default="as docker: DOCKER_HOST, DOCKER_CONTEXT, the current context",
-        ),
-    ] = None,
-    layout: Annotated[
-        Path | None,
-        typer.Option(
-            "--layout",
-            metavar="DIR",
-            help="The OCI layout for base and frontend images.",
-            show_default="~/.local/share/airgapbuild/layout",
-        ),
-    ] = None,
+    host: HostUrl = None,
+    layout: LayoutPath = None,
     boot: Annotated[
         bool, typer.Option("--boot/--no-boot", help="Start the builder, and ask it its version.")
     ] = True,
@@ -63,14 +46,13 @@ def load_command(
     with console.reporting():
         from airgapbuild import load
         from airgapbuild.bundle.reader import open_bundle
-        from airgapbuild.cli.inputs import own_folder
+        from airgapbuild.cli.inputs import own_layout
         from airgapbuild.engine.daemon import Daemon
         from airgapbuild.engine.endpoint import find_endpoint
-        from airgapbuild.oci.layout import Layout
 
         opened = open_bundle(bundle)
         endpoint = find_endpoint(host, os.environ)
-        shelf = Layout(layout or own_folder("XDG_DATA_HOME", ".local/share") / "layout")
+        shelf = own_layout(layout)
         with Daemon.connect(endpoint) as daemon:
             images = load.load_images(opened, daemon, shelf, progress=console)
             builder = _load_builder(console, daemon, opened.lock, boot=boot)

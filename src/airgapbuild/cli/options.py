@@ -20,3 +20,24 @@ ManifestPath = Annotated[
     Path,
     typer.Option("--file", "-f", metavar="FILE", help="The manifest; its lock lies beside it."),
 ]
+
+LayoutPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--layout",
+        metavar="DIR",
+        help="The OCI layout for base and frontend images.",
+        show_default="~/.local/share/airgapbuild/layout",
+    ),
+]
+
+HostUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--host",
+        "-H",
+        metavar="URL",
+        help="The daemon's socket.",
+        show_default="as docker: DOCKER_HOST, DOCKER_CONTEXT, the current context",
+    ),
+]

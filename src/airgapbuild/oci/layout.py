@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import fcntl
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from airgapbuild.errors import BundleError
 from airgapbuild.files import replacing, write_if_changed
 from airgapbuild.oci.content import OCI_INDEX
-from airgapbuild.oci.digest import encoded, matches, verified
+from airgapbuild.oci.digest import encoded, matches, parse_digest, verified
+from airgapbuild.oci.reference import parse_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
+    from airgapbuild.oci.reference import Reference
 
 LAYOUT_FILE: Final = b'{"imageLayoutVersion":"1.0.0"}'
 IMAGE_NAME: Final = "io.containerd.image.name"
@@ -74,6 +76,19 @@ class Layout:
             index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
             content = json.dumps(index, indent=2).encode() + b"\n"
             return write_if_changed(self.path / "index.json", content)
+
+    def images(self) -> dict[Reference, Digest]:
+        """The images that are known by name; what others have entered without one is left out.
+
+        Raises:
+            BundleError: the folder's index.json is not one.
+        """
+        images = {}
+        for entry in self._entries():
+            with suppress(ValueError):
+                name = parse_reference(_name_of(entry) or "")
+                images[name] = parse_digest(str(entry.get("digest")))
+        return images
 
     def _entries(self) -> list[dict[str, Any]]:
         path = self.path / "index.json"

@@ -1,0 +1,85 @@
+"""What a build needs to take FROM and `# syntax` from an OCI layout instead of a registry.
+
+A builder of the docker-container driver sees no image of the daemon. BuildKit lets a named context
+stand in for an image: each name that a Dockerfile may write, mapped to a digest in the layout.
+
+Source: docker/buildx docs/reference/buildx_build.md, "--build-context"; moby/buildkit
+frontend/dockerui/namedcontext.go (the name is looked up as people write it, without `:latest`) and
+frontend/gateway/gateway.go (a context stands in for a frontend image, too).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from airgapbuild.errors import BundleError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from airgapbuild.oci.digest import Digest
+    from airgapbuild.oci.layout import Layout
+    from airgapbuild.oci.reference import Reference
+
+_SPLITS_WORDS = re.compile(r"[\s*?\[\\'\"]")
+
+
+def contexts_of(layout: Layout) -> dict[str, str]:
+    """What each name stands for: `oci-layout://FOLDER@DIGEST`, by names as Dockerfiles write them.
+
+    An image that is known by tag is found by its tag, by its digest, and by both.
+
+    Raises:
+        BundleError: the layout holds no image, or its index.json is not one.
+    """
+    folder = layout.path.absolute()
+    images = layout.images()
+    if not images:
+        hint = "`airgapbuild load BUNDLE` puts base and frontend images there"
+        raise BundleError(f"{folder}: no image lies in this layout", hint=hint)
+    return {
+        written: f"oci-layout://{folder}@{digest}"
+        for name, digest in sorted(images.items())
+        for written in _written(name, digest)
+    }
+
+
+def as_flags(contexts: Mapping[str, str]) -> list[str]:
+    """The options of `docker buildx build`."""
+    return [word for name in contexts for word in ("--build-context", f"{name}={contexts[name]}")]
+
+
+def as_words(contexts: Mapping[str, str]) -> str:
+    """The same options for `$(…)` of a shell, a line each.
+
+    Raises:
+        UsageError: the folder's name would be split into words or expanded there.
+    """
+    lines = [f"--build-context {name}={source}" for name, source in contexts.items()]
+    if odd := next((source for source in contexts.values() if _SPLITS_WORDS.search(source)), None):
+        hint = "use `airgapbuild build`, or `load --layout` and `contexts --layout` with another"
+        raise UsageError(f"a shell would split the layout's folder in {odd}", hint=hint)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def as_bake(contexts: Mapping[str, str], targets: Iterable[str]) -> str:
+    """A second file for `docker buildx bake`, for these targets."""
+    return _json({"target": {target: {"contexts": dict(contexts)} for target in targets}})
+
+
+def as_compose(contexts: Mapping[str, str], services: Iterable[str]) -> str:
+    """A second file for `docker compose build`, for these services (YAML takes JSON)."""
+    build = {"additional_contexts": dict(contexts)}
+    return _json({"services": {service: {"build": build} for service in services}})
+
+
+def _written(name: Reference, digest: Digest) -> tuple[str, ...]:
+    tagged = name.familiar
+    repository = name.with_digest(digest).familiar
+    return tagged.removesuffix(":latest"), f"{tagged}@{digest}", repository
+
+
+def _json(document: object) -> str:
+    return json.dumps(document, indent=2) + "\n"

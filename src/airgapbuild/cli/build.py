@@ -1,0 +1,41 @@
+"""`airgapbuild build`."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from airgapbuild.cli.console import Color, Console
+from airgapbuild.cli.options import LayoutPath
+
+
+def build_command(
+    *,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ARGUMENT]...", help="What docker buildx build takes."),
+    ] = None,
+    layout: LayoutPath = None,
+) -> None:
+    """Run docker buildx build with FROM and `# syntax` taken from what was loaded.
+
+    Everything but --layout goes to docker buildx build as it is, and its exit code comes back.
+
+    **Examples**
+
+        airgapbuild build .
+        airgapbuild build --platform linux/amd64,linux/arm64 -t app --output type=oci,dest=app.tar .
+        airgapbuild build --layout /srv/layout -f ci/Dockerfile ..
+    """
+    console = Console("build", as_json=False, quiet=False, verbose=False, color=Color.AUTO)
+    with console.reporting():
+        from airgapbuild.builder.buildx import Buildx
+        from airgapbuild.builder.contexts import as_flags, contexts_of
+        from airgapbuild.cli.inputs import own_layout
+
+        buildx = Buildx.find(os.environ)
+        flags = as_flags(contexts_of(own_layout(layout)))
+        command = [*buildx.command, "build", *flags, *(arguments or ())]
+        os.execvp(command[0], command)  # noqa: S606 - docker's own exit code and terminal
