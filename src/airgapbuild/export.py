@@ -81,11 +81,15 @@ def export(
         with _claimed(folder):
             foreign = _foreign(folder, {name_of(pin) for pin in pins})
             old = _bundle_there(folder, progress)
-            level = packaging.compact_level
-            kept = {name_of(pin): file for pin in pins if (file := _kept(old, pin, level))}
+            if old and packaging.against and not old.index.against:
+                raise BundleError(
+                    f"{folder}: holds a whole bundle, which a differential one would replace",
+                    hint="choose another folder with -o",
+                )
+            kept = {name_of(pin): file for pin in pins if (file := _kept(old, pin, packaging))}
             missing = [pin for pin in pins if name_of(pin) not in kept]
             _go_on(folder, {name_of(pin) for pin in missing}, old)
-            made, fetched = pack(missing, source, folder, level, progress, pace)
+            made, fetched = pack(missing, source, folder, packaging, progress, pace)
             files = [{**kept, **made}[name_of(pin)] for pin in pins]
             index, changed = _finish(lock, packaging, files, folder, foreign)
     except OSError as error:
@@ -156,15 +160,17 @@ def _go_on(folder: Path, missing: set[str], old: Bundle | None) -> None:
             (folder / name).rename(folder / unfinished)
 
 
-def _kept(old: Bundle | None, pin: Pin, level: int | None) -> BundledFile | None:
+def _kept(old: Bundle | None, pin: Pin, packaging: Packaging) -> BundledFile | None:
     """The tarball of the old bundle that is the same: of the same pins, packed in the same way."""
     image, locked = pin
     before = old.lock.find(image.name) if old else None
     if old is None or before is None or before.on(locked.platform) != locked:
         return None
-    if old.index.level != level:
+    if old.index.level != packaging.compact_level:
         return None
     if _decisive(before, locked) != _decisive(image, locked) or not old.has(before, locked):
+        return None
+    if old.requires(before, locked) != packaging.left_out(*pin, old.image(before, locked)):
         return None
     return old.index.tarball(image.name, locked.platform)
 
@@ -195,6 +201,7 @@ def _finish(
         layers="compact" if packaging.compact_level else None,
         level=packaging.compact_level,
         lock=digest_of(raw_lock),
+        against=packaging.against.sorted_bases if packaging.against else (),
         files=files,
     )
     written = [write_if_changed(folder / name, content) for name, content in contents.items()]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from airgapbuild.bundle.index import tarball_name
+from airgapbuild.bundle.index import beyond, tarball_name
 from airgapbuild.bundle.recoder import CompactTarball
 from airgapbuild.bundle.writer import Section, Tarball
 from airgapbuild.errors import RegistryError
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from airgapbuild.bundle.index import BundledFile
+    from airgapbuild.bundle.index import BundledFile, RequiredBlob
+    from airgapbuild.bundle.packaging import Packaging
     from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.image import PlatformImage
@@ -42,13 +43,11 @@ def pack(
     pins: list[Pin],
     source: RangedSource,
     folder: Path,
-    level: int | None,
+    packaging: Packaging,
     progress: Progress,
     pace: Pace,
 ) -> tuple[dict[str, BundledFile], int]:
     """The tarballs of these pins, by name, and the bytes fetched; all of them, or none.
-
-    With a `level` they are compact.
 
     Raises:
         RegistryError, IntegrityError, LockError, BundleError: see `export`.
@@ -57,17 +56,20 @@ def pack(
         return {}, 0
     with pool(pace.workers, "export") as threads:
         images = list(threads.map(lambda pin: read_pinned(source, *pin), pins))
+    level = packaging.compact_level
     if level:
         for pin, image in zip(pins, images, strict=True):
             raw_layers(image, name_of(pin))
     tarballs: list[Tarball] = []
     try:
         for pin, image in zip(pins, images, strict=True):
-            tarballs.append(_tarball(folder, pin, image))
+            # What a compact tarball leaves out has to be measured all the same.
+            requires = () if level else packaging.left_out(*pin, image)
+            tarballs.append(_tarball(folder, pin, image, requires))
         fetched = _fetch(pins, tarballs, source, progress, pace)
         made: list[Tarball] | list[CompactTarball] = tarballs
         if level:
-            made = _compact(folder, pins, images, tarballs, level, progress)
+            made = _compact(folder, pins, images, tarballs, packaging, progress)
         return {tarball.name: tarball.commit() for tarball in made}, fetched
     except RegistryError as error:
         raise _unfinished(error) from error
@@ -121,10 +123,14 @@ def _unfinished(error: RegistryError) -> RegistryError:
     return RegistryError(error.message, hint=hint, status=error.status)
 
 
-def _tarball(folder: Path, pin: Pin, image: PlatformImage) -> Tarball:
+def _tarball(
+    folder: Path, pin: Pin, image: PlatformImage, requires: tuple[RequiredBlob, ...]
+) -> Tarball:
     locked_image, locked = pin
-    members = archive_members(image, locked_image.names)
-    return Tarball(folder, name_of(pin), members, locked_image.name, locked.platform)
+    members = archive_members(image, locked_image.names, wanted=beyond(requires))
+    tarball = Tarball(folder, name_of(pin), members, locked_image.name, locked.platform)
+    tarball.requires = requires
+    return tarball
 
 
 def _compact(
@@ -132,7 +138,7 @@ def _compact(
     pins: list[Pin],
     images: list[PlatformImage],
     exact: list[Tarball],
-    level: int,
+    packaging: Packaging,
     progress: Progress,
 ) -> list[CompactTarball]:
     """The compact tarballs that these exact ones come to, and that take their place."""
@@ -141,8 +147,8 @@ def _compact(
     task = progress.task("compress", 2 * size)
 
     def fill(it: tuple[CompactTarball, PlatformImage, Pin]) -> None:
-        tarball, image, (locked_image, _) = it
-        tarball.fill(image, locked_image.names, level, task)
+        tarball, image, pin = it
+        tarball.fill(image, pin, packaging, task)
 
     try:
         with pool(_ENCODERS, "compress") as threads:

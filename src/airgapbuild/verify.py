@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airgapbuild.bundle.frames import Readable
-    from airgapbuild.bundle.index import BundledFile
+    from airgapbuild.bundle.index import BundledFile, RequiredBlob
 
 _WORKERS: Final = 2
 _SMALL: Final = {
@@ -61,6 +61,8 @@ class Verified:
 
     folder: Path
     files: tuple[CheckedFile, ...]
+    requires: tuple[RequiredBlob, ...] = ()
+    """What a differential bundle leaves out, each once: whoever loads it must have it."""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -104,7 +106,9 @@ def verify(folder: Path, *, quick: bool = False, progress: Progress = SILENT) ->
         checked = threads.map(lambda file: _check(folder / file.name, file, bundle, task), files)
         problems += [problem for problem in checked if problem]
     task.done(f"{len(files)} files")
-    return Verified(folder, tuple(_rows(found, problems)))
+    tarballs = found.index.files if found.index else ()
+    requires = {blob.digest: blob for file in tarballs for blob in file.requires}
+    return Verified(folder, tuple(_rows(found, problems)), tuple(requires.values()))
 
 
 def _missing(found: Survey) -> list[Problem]:

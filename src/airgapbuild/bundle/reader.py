@@ -22,6 +22,8 @@ from airgapbuild.bundle.index import (
     BundledBlob,
     BundledFile,
     BundleIndex,
+    RequiredBlob,
+    beyond,
     tarball_name,
 )
 from airgapbuild.bundle.survey import Survey, compare, survey
@@ -83,10 +85,12 @@ class Bundle:
             BundleError, IntegrityError, LockError: they are not here or not what the lock says.
         """
         documents = read_pinned(self, image, locked)
-        if self.index.layers is None:
-            return documents
         file = self._tarball(image, locked)
-        return derived(documents, {blob.digest: blob.size for blob in file.blobs}, file.name)
+        if self.index.layers:
+            sizes = {blob.digest: blob.size for blob in (*file.requires, *file.blobs)}
+            documents = derived(documents, sizes, file.name)
+        _check_requires(file, documents)
+        return documents
 
     def check_image(self, image: LockedImage, locked: LockedPlatform) -> PlatformImage:
         """The documents of one platform, after every byte of its tarball was read and found right.
@@ -114,10 +118,22 @@ class Bundle:
         if layers != diff_ids:
             raise IntegrityError(f"{file.name}: {layers} layers, but {diff_ids} in the config")
         places: dict[Digest, range] = {}
-        members = archive_members(documents, image.names)
+        members = archive_members(documents, image.names, wanted=beyond(file.requires))
         if walk(_content(opened, file, places), members, file.name) != places:
             raise BundleError(f"{file.name}: its blobs lie elsewhere than {INDEX_FILE} says")
         return documents
+
+    def requires(self, image: LockedImage, locked: LockedPlatform) -> tuple[RequiredBlob, ...]:
+        """What the image of a platform needs and the bundle leaves out.
+
+        Raises:
+            BundleError: the tarball is missing.
+        """
+        return self._tarball(image, locked).requires
+
+    def holds(self, digest: Digest) -> bool:
+        """Whether a tarball that is here holds this blob."""
+        return digest in self._blobs
 
     def alone(self, image: LockedImage, locked: LockedPlatform) -> Bundle:
         """The same bundle with no tarball but a platform's.
@@ -270,6 +286,21 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise BundleError(f"{path}: {error.strerror}") from error
+
+
+def _check_requires(file: BundledFile, documents: PlatformImage) -> None:
+    """Returns only if the image has all that a tarball leaves out, and the tarball has none of it.
+
+    Raises:
+        BundleError: bundle.json says otherwise.
+    """
+    blobs = {blob.digest: blob for blob in documents.blobs}
+    here = {blob.digest for blob in file.blobs}
+    for it in file.requires:
+        blob = blobs.get(it.digest)
+        is_right = blob and blob.size == it.size and documents.diff_ids.get(it.digest) == it.diff_id
+        if not is_right or it.digest in here:
+            raise BundleError(f"{file.name}: {INDEX_FILE}: requires {it.digest}, which is not so")
 
 
 def _stored(path: Path, blob: BundledBlob) -> Iterator[bytes]:

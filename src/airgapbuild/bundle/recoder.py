@@ -11,8 +11,9 @@ import os
 from typing import TYPE_CHECKING
 
 from airgapbuild.bundle.compact import write_compact
-from airgapbuild.bundle.index import BundledBlob, BundledFile, partial_name
+from airgapbuild.bundle.index import BundledBlob, BundledFile, RequiredBlob, beyond, partial_name
 from airgapbuild.bundle.layers import raw
+from airgapbuild.bundle.packaging import DEFAULT_LEVEL
 from airgapbuild.errors import IntegrityError
 from airgapbuild.oci.archive import archive_members
 from airgapbuild.oci.derived import derived, most_raw, raw_layers, too_large
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from airgapbuild.bundle.packaging import Packaging
     from airgapbuild.bundle.writer import Tarball
+    from airgapbuild.lockfile import LockedImage, LockedPlatform
     from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.image import PlatformImage
-    from airgapbuild.oci.reference import Reference
     from airgapbuild.progress import Task
 
 
@@ -42,9 +44,14 @@ class CompactTarball:
         self._hasher = hashlib.sha256()
         self._size = 0
         self._blobs: tuple[BundledBlob, ...] = ()
+        self._requires: tuple[RequiredBlob, ...] = ()
 
     def fill(
-        self, image: PlatformImage, names: tuple[Reference, ...], level: int, task: Task
+        self,
+        image: PlatformImage,
+        pin: tuple[LockedImage, LockedPlatform],
+        packaging: Packaging,
+        task: Task,
     ) -> None:
         """Writes all of it; memory and time depend on the level, not on the layers' sizes.
 
@@ -54,6 +61,7 @@ class CompactTarball:
             IntegrityError: a layer is not what its diff ID says.
             BundleError: it is more than a layer may be.
         """
+        level = packaging.compact_level or DEFAULT_LEVEL
         layers = dict(raw_layers(image, self.name))
 
         def read(blob: Descriptor) -> Iterator[bytes]:
@@ -63,7 +71,9 @@ class CompactTarball:
             return self._content(blob, task)
 
         sizes = {diff_id: self._measured(it, diff_id, task) for diff_id, it in layers.items()}
-        members = archive_members(derived(image, sizes, self.name), names)
+        made = derived(image, sizes, self.name)
+        self._requires = packaging.left_out(*pin, made)
+        members = archive_members(made, pin[0].names, wanted=beyond(self._requires))
         with self._path.open("wb") as file:
             os.fchmod(file.fileno(), 0o644)
 
@@ -85,6 +95,7 @@ class CompactTarball:
             image=self._exact.image,
             platform=self._exact.platform,
             blobs=self._blobs,
+            requires=self._requires,
         )
 
     def abandon(self) -> None:

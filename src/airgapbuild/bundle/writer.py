@@ -23,6 +23,7 @@ from airgapbuild.bundle.index import (
     BundledBlob,
     BundledFile,
     BundleIndex,
+    RequiredBlob,
     partial_name,
     render_index,
     render_sums,
@@ -75,6 +76,8 @@ class Tarball:
         self.name = name
         self.image = image
         self.platform = platform
+        self.requires: tuple[RequiredBlob, ...] = ()
+        """What its image needs besides."""
         self._path = folder / partial_name(name)
         self._target = folder / name
         self._sections = tuple(_sections(members))
@@ -156,6 +159,7 @@ class Tarball:
             image=self.image,
             platform=self.platform,
             blobs=tuple(_blobs(self._sections)),
+            requires=self.requires,
         )
 
     def abandon(self) -> None:
@@ -179,6 +183,8 @@ class Tarball:
         Its first section names every blob by digest: where that one is the same, so is the rest.
         """
         head = self._sections[0]
+        if os.fstat(self._fd).st_size > self._size:
+            os.ftruncate(self._fd, self._size)  # it was to hold more: the receiver's own layers
         if b"".join(self.read(head)) != head.data:
             # Not where there is nothing: ext4 writes a file that was cut out when it is closed.
             if os.fstat(self._fd).st_size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +28,7 @@ def export_command(
             "-o",
             metavar="DIR",
             help="The bundle's folder.",
-            show_default="bundles/<name>",
+            show_default="bundles/<name>, or bundles/<name>-differential",
         ),
     ] = None,
     serial: Annotated[
@@ -58,6 +59,14 @@ def export_command(
             show_default="level in [bundle], or 9",
         ),
     ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--against",
+            metavar="INVENTORY|BUNDLE|LOCK",
+            help="Leave out what the receiver holds by it; may be given again.",
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -73,9 +82,11 @@ def export_command(
         airgapbuild export
         airgapbuild export --compact --level 19
         airgapbuild export -o /media/usb/builders
+        airgapbuild export --against inventory.json
     """
     console = Console("export", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
+        from airgapbuild.baseline import read_baseline
         from airgapbuild.cli.connect import image_source, registry_source
         from airgapbuild.cli.inputs import fresh_lock, lock_path
         from airgapbuild.export import export
@@ -84,14 +95,30 @@ def export_command(
         manifest = read_manifest(file)
         packaging = _packaging(manifest.bundle, serial, level, compact=compact)
         lock = fresh_lock(manifest, lock_path(file))
-        folder = output or Path("bundles") / lock.name
+        folder = _folder(output, lock.name, against or [])
         with (
             registry_source(manifest, console) as registries,
             image_source(registries, file.parent) as source,
         ):
+            raw = packaging.layers == "compact"
+            baseline = read_baseline(against or [], source, raw=raw, progress=console)
+            packaging = replace(packaging, against=baseline)
             exported = export(lock, source, folder, packaging=packaging, progress=console)
         console.result(_document(exported, folder))
         _say(console, exported, folder)
+
+
+def _folder(output: Path | None, name: str, against: list[Path]) -> Path:
+    """Where the bundle goes: never in place of one that it builds on."""
+    from airgapbuild.errors import UsageError
+
+    folder = output or Path("bundles") / (f"{name}-differential" if against else name)
+    if any(folder.resolve() == path.resolve() for path in against):
+        raise UsageError(
+            f"{folder}: is what the bundle is to be made against",
+            hint="choose another folder with -o",
+        )
+    return folder
 
 
 def _packaging(
@@ -120,6 +147,7 @@ def _document(exported: Exported, folder: Path) -> dict[str, Any]:
             {"name": file.name, "size": file.size, "sha256": file.sha256}
             for file in exported.index.files
         ],
+        "left-out": sum(blob.size for file in exported.index.files for blob in file.requires),
     }
 
 
@@ -130,6 +158,8 @@ def _say(console: Console, exported: Exported, folder: Path) -> None:
         if file.image
     ]
     console.table(("TARBALL", "SIZE", ""), rows)
+    if left_out := sum(blob.size for file in exported.index.files for blob in file.requires):
+        console.say(f"left out: {size_words(left_out)} that the receiver must hold")
     if exported.changed:
         size = size_words(sum(file.size for file in exported.index.files))
         console.say(f"{folder} is written: {size}; carry it over, then: airgapbuild load {folder}")

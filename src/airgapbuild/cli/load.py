@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 
 def load_command(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder of the bundle.")],
+    bundles: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[BASE]... BUNDLE",
+            help="The folder of the bundle; before it, those that have what it leaves out.",
+        ),
+    ],
     *,
     host: HostUrl = None,
     layout: LayoutPath = None,
@@ -40,6 +46,7 @@ def load_command(
 
         airgapbuild load bundles/builders
         airgapbuild load --no-boot /media/usb/builders
+        airgapbuild load bundles/builders bundles/builders-differential
         DOCKER_HOST=tcp://docker:2376 airgapbuild load bundles/builders
     """
     console = Console("load", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
@@ -50,11 +57,11 @@ def load_command(
         from airgapbuild.engine.daemon import Daemon
         from airgapbuild.engine.endpoint import find_endpoint
 
-        opened = open_bundle(bundle)
+        *bases, opened = map(open_bundle, bundles)
         endpoint = find_endpoint(host, os.environ)
         shelf = own_layout(layout)
         with Daemon.connect(endpoint) as daemon:
-            images = load.load_images(opened, daemon, shelf, progress=console)
+            images = load.load_images(opened, daemon, shelf, bases=bases, progress=console)
             builder = _load_builder(console, daemon, opened.lock, boot=boot)
             _say_images(console, daemon, images)
             _say_builder(console, daemon, builder)

@@ -56,6 +56,12 @@ def verify_command(
         size = size_words(sum(file.size or 0 for file in verified.files))
         told = "has the right sums" if quick else "is whole"
         console.say(f"{bundle} {told}: {len(verified.files)} files, {size}")
+        if verified.requires:
+            left_out = size_words(sum(blob.size for blob in verified.requires))
+            console.say(
+                f"it is a differential: the receiver must hold {len(verified.requires)} "
+                f"blobs besides, {left_out}"
+            )
 
 
 def _size(size: int | None) -> str:
@@ -68,6 +74,10 @@ def _document(verified: Verified, *, quick: bool) -> dict[str, Any]:
         "quick": quick,
         "whole": not verified.problems,
         "fetch": list(verified.fetch),
+        "requires": [
+            blob.model_dump(mode="json", by_alias=True, exclude_none=True)
+            for blob in verified.requires
+        ],
         "files": [
             {
                 "name": file.name,

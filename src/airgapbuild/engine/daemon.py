@@ -9,6 +9,7 @@ from airgapbuild.engine.connection import OLDEST_API, Connection
 from airgapbuild.engine.loading import Loading, LoadOutcome
 from airgapbuild.errors import DaemonError
 from airgapbuild.oci.digest import Digest, parse_digest
+from airgapbuild.oci.image import common
 from airgapbuild.oci.platform import Platform, normalised
 from airgapbuild.oci.reference import Reference, parse_reference
 
@@ -144,21 +145,37 @@ class Daemon:
         for identifier in self._connection.images():
             yield _diff_ids(self._connection.image(identifier) or {})
 
+    def held_layers(self, image: PlatformImage) -> frozenset[Digest]:
+        """The layers at the bottom of an image that another image here has as well.
+
+        Only a common beginning counts: the classic store knows a layer by all that lie below it.
+
+        Raises:
+            DaemonError: the daemon does not say.
+        """
+        wanted = image.parsed_config.diff_ids
+        if len(wanted) != len(image.layers):
+            return frozenset()
+        count = max((common(wanted, chain) for chain in self.layer_chains()), default=0)
+        return frozenset(layer.digest for layer in image.bottom(count))
+
     def load(
         self,
         image: PlatformImage,
         names: tuple[Reference, ...],
         read: Callable[[Descriptor], Iterator[bytes]],
         task: Task,
+        absent: frozenset[Digest] = frozenset(),
     ) -> LoadOutcome:
         """Sees to it that the image is here under all of `names`, by the daemon's own word.
 
-        `read` gives a layer's chunks, verified; whatever it raises comes out as it is.
+        `read` gives a layer's chunks, verified; whatever it raises comes out as it is. It is not
+        asked for the layers in `absent`, which the daemon must hold.
 
         Raises:
             DaemonError: the daemon refused, broke off, or holds something else afterwards.
         """
-        return Loading(self, self._connection, image, names).run(read, task)
+        return Loading(self, self._connection, image, names).run(read, task, absent)
 
     def save(self, name: str) -> Generator[bytes]:
         """The archive of an image, in chunks, as `docker save` writes it.
