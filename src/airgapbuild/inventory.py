@@ -60,7 +60,7 @@ def take_inventory(daemon: Daemon, layout: Layout) -> Inventory:
         inventory=VERSION,
         platform=daemon.platform,
         store=daemon.store,
-        images=tuple(sorted({chain for chain in daemon.layer_chains() if chain})),
+        images=tuple(sorted({chain for chain in daemon.layer_chains().values() if chain})),
         blobs=tuple(HeldBlob(digest=it.digest, size=it.size) for it in layout.blobs()),
     )
 

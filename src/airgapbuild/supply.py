@@ -101,7 +101,7 @@ class Supply:
         documents = self.bundle.image(image, locked)
         absent = self.absent(image, locked)
         if absent and not daemon.holds(documents):
-            held = daemon.held_layers(documents)
+            held = daemon.held_layers(documents, surely=True)
             missing = [blob.digest for blob in absent if blob.digest not in held]
             yield from _line(image, locked, missing, "the daemon")
 

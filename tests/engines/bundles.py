@@ -44,10 +44,10 @@ def manifest(registry: str, busybox: str) -> str:
 
 
 def compact_manifest(registry: str, busybox: str) -> str:
-    """The same as a compact bundle: the builder for this machine only, at the fastest level."""
+    """The same as a compact bundle, and the builder for this machine only."""
     builder = 'role = "builder"\n'
     text = manifest(registry, busybox).replace(builder, f'{builder}platforms = ["linux/amd64"]\n')
-    return f'{text}\n[bundle]\nlayers = "compact"\nlevel = 1\n'
+    return f'{text}\n[bundle]\nlayers = "compact"\n'
 
 
 def make_bundle(folder: Path, text: str) -> Path:

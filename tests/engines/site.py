@@ -51,16 +51,18 @@ class Site:
         parsed: dict[str, Any] = found
         return parsed
 
-    def build(self, folder: Path, *options: str) -> bytes:
-        """Builds FROM scratch with the current builder; what came out of it.
+    def build(self, folder: Path, *options: str, base: str = "") -> bytes:
+        """Builds FROM scratch, or from a base NAME=PLACE, with the current builder; what came out.
 
         The options are docker's own, such as --host.
         """
         (folder / "context").mkdir(parents=True, exist_ok=True)
-        (folder / "context" / "Dockerfile").write_text("FROM scratch\nCOPY greeting /\n")
+        name = base.partition("=")[0] or "scratch"
+        (folder / "context" / "Dockerfile").write_text(f"FROM {name}\nCOPY greeting /\n")
         (folder / "context" / "greeting").write_bytes(b"hello from behind the gap\n")
         out = folder / "out"
-        self.docker(*options, "buildx", "build", "--output", out, folder / "context")
+        given = ("--build-context", base) if base else ()
+        self.docker(*options, "buildx", "build", *given, "--output", out, folder / "context")
         return (out / "greeting").read_bytes()
 
     def remove_builder(self) -> None:

@@ -79,7 +79,17 @@ def test_a_compact_bundle_becomes_a_builder_that_builds(
     result = site.load(compact)
     assert [image["action"] for image in result["images"]] == ["loaded", "loaded"]
     assert site.build(tmp_path) == b"hello from behind the gap\n"
+    base = result["images"][1]
+    assert base["platforms"] == ["linux/amd64", "linux/arm64"]
+    place = f"oci-layout://{result['layout']}@{base['id']}"
+    built = site.build(tmp_path, base=f"busybox={place}")
+    assert built == b"hello from behind the gap\n"
     again = site.load(compact)
     assert [image["action"] for image in again["images"]] == ["present", "present"]
     assert sum(image["sent"] for image in again["images"]) == 0
     site.remove_builder()
+
+
+def test_a_builder_is_two_thirds_of_an_exact_one(bundle: Path, compact: Path) -> None:
+    [tarball] = compact.glob("buildkit_*")
+    assert tarball.stat().st_size <= 0.66 * (bundle / tarball.name).stat().st_size

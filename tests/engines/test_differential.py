@@ -51,7 +51,7 @@ class Gap:
 
     def push(self, *layers: bytes) -> None:
         for name in (self.name, f"{self.name}-other"):
-            self.project.source.publish(name, "linux/amd64", layers=layers)
+            self.project.source.publish(name, "linux/arm64", "linux/amd64", layers=layers)
         self.project.source.publish("python:1", "linux/amd64", layers=(*layers, b"python"))
 
     def load(self, bundle: Bundle, *bases: Bundle) -> dict[str, LoadedImage]:

@@ -176,6 +176,9 @@ def test_a_stale_lock_is_exit_4(locked: Path, command: tuple[str, ...]) -> None:
         (("lock", "one"), "images are named only with --upgrade"),
         (("lock", "--upgrade", "two"), "no image is called two; there are: one"),
         (("lock", "--upgrade", "--check"), "--check changes nothing, --upgrade does"),
+        (("export", "--level", "9"), "--level is for compact layers only"),
+        (("export", "--exact", "--level", "9"), "--level is for compact layers only"),
+        (("export", "--compact", "--level", "20"), "Invalid value for '--level': "),
     ],
 )
 def test_options_that_do_not_fit_are_exit_2(

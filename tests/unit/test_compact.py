@@ -317,6 +317,15 @@ def test_in_order_all_layers_cost_one_decoding(tmp_path: Path) -> None:
     assert cost([*reversed(blobs)]) > 3 * size
 
 
+def test_a_file_that_two_layers_have_costs_once(tmp_path: Path) -> None:
+    shared = random.Random(1).randbytes(1_000_000)
+    tars = [b"one" + shared, shared + b"two"]
+    packed(
+        tmp_path, *((gzip.compress(it, 1), LAYER) for it in tars), diff_ids=[*map(digest_of, tars)]
+    )
+    assert (tmp_path / "b" / TARBALL).stat().st_size < 1_100_000
+
+
 def bytes_read() -> int:
     """By this process, from anywhere. Source: proc_pid_io(5)."""
     [line] = [it for it in Path("/proc/self/io").read_text().splitlines() if "rchar" in it]

@@ -193,6 +193,11 @@ def test_a_stale_lock_says_which_image_and_why(old: str, new: str, reason: str, 
     assert caught.value.hint == "`airgapbuild lock` brings it up to date"
 
 
+def test_how_a_bundle_is_packed_makes_no_lock_stale(lock: Lock) -> None:
+    packed = '[bundle]\nlayers = "compact"\nlevel = 3\n[images.buildkit]'
+    assert stale_reasons(manifest(TEXT.replace("[images.buildkit]", packed)), lock) == ()
+
+
 def test_an_image_that_left_the_manifest_makes_the_lock_stale(lock: Lock) -> None:
     wanted = manifest(TEXT.replace("[images.busybox]", "[images.box]"))
     assert "images.busybox: is locked, but no longer in the manifest" in stale_reasons(wanted, lock)

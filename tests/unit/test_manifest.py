@@ -135,6 +135,18 @@ def test_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
             HEAD + IMAGE + "[bundle]\nattestation = false",
             "airgapbuild.toml:9: bundle.attestation: unknown key, did you mean 'attestations'?",
         ),
+        (
+            HEAD + IMAGE + '[bundle]\nlayers = "small"',
+            "airgapbuild.toml:9: bundle.layers: must be 'exact' or 'compact', not 'small'",
+        ),
+        (
+            HEAD + IMAGE + "[bundle]\nlevel = 9",
+            'airgapbuild.toml:9: bundle.level: is for layers = "compact" only',
+        ),
+        (
+            HEAD + IMAGE + '[bundle]\nlayers = "compact"\nlevel = 22',
+            "airgapbuild.toml:10: bundle.level: must be less than or equal to 19, not 22",
+        ),
         (HEAD, "airgapbuild.toml: images: is missing"),
         (HEAD + "[images]", "airgapbuild.toml:4: images: must not be empty"),
         (
