@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airgapbuild.bundle.index import BundleIndex
+from airgapbuild.inventory import Inventory
 from airgapbuild.lockfile import Lock
 from airgapbuild.manifest import Manifest
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 DOCUMENTS: dict[str, tuple[str, type[BaseModel]]] = {
     "manifest.schema.json": ("airgapbuild.toml", Manifest),
     "lock.schema.json": ("airgapbuild.lock", Lock),
+    "inventory.schema.json": ("inventory.json of a receiver", Inventory),
     "bundle.schema.json": ("bundle.json of an airgapbuild bundle", BundleIndex),
 }
 

@@ -137,7 +137,8 @@ def _new_content(old: _Side, new: _Side) -> tuple[int, bool]:
 
 
 def _blobs(index: BundleIndex) -> dict[Digest, int]:
-    return {blob.digest: blob.size for file in index.files for blob in file.blobs}
+    """What the images of a bundle consist of, whether or not it travels with it."""
+    return {it.digest: it.size for file in index.files for it in (*file.blobs, *file.requires)}
 
 
 def _beyond(held: Mapping[Digest, int], wanted: Mapping[Digest, int]) -> int:

@@ -83,7 +83,13 @@ def export(
         _make_folder(folder)
         with claimed(folder):
             foreign = _foreign(folder, {name_of(pin) for pin in pins})
-            old, packed = _packed(_bundle_there(folder, progress), pins, packaging, progress)
+            old = _bundle_there(folder, progress)
+            if old and packaging.against and not old.index.against:
+                raise BundleError(
+                    f"{folder}: holds a whole bundle, which a differential one would replace",
+                    hint="choose another folder with -o",
+                )
+            old, packed = _packed(old, pins, packaging, progress)
             kept = {name_of(pin): file for pin in pins if (file := _kept(old, pin, packaging))}
             missing = [pin for pin in pins if name_of(pin) not in kept]
             _go_on(folder, {name_of(pin) for pin in missing}, old)
@@ -172,6 +178,8 @@ def _kept(old: Bundle | None, pin: Pin, packaging: Packaging) -> BundledFile | N
         return None
     if _decisive(before, locked) != _decisive(image, locked) or not old.has(before, locked):
         return None
+    if old.requires(before, locked) != packaging.left_out(*pin, old.image(before, locked)):
+        return None
     return old.index.tarball(image.name, locked.platform)
 
 
@@ -205,6 +213,7 @@ def _finish(
         layers="compact" if packaging.compact_level else None,
         level=packaging.compact_level,
         lock=digest_of(raw_lock),
+        against=packaging.against.sorted_bases if packaging.against else (),
         files=files,
     )
     written = [write_if_changed(folder / name, content) for name, content in contents.items()]

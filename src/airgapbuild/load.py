@@ -8,30 +8,27 @@ that it uses are proven.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from airgapbuild.builder.buildx import Buildx
 from airgapbuild.builder.wanted import BUILDKITD_FILE, made_from, wanted_instance
-from airgapbuild.errors import BundleError
 from airgapbuild.files import write_if_changed
 from airgapbuild.oci.derived import derived_index
 from airgapbuild.progress import SILENT, Progress
+from airgapbuild.supply import Supply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from airgapbuild.builder.instance import Instance, InstanceStore
     from airgapbuild.bundle.reader import Bundle
-    from airgapbuild.engine.daemon import Daemon, LoadOutcome
+    from airgapbuild.engine.daemon import Daemon
     from airgapbuild.lockfile import Lock, LockedImage, LockedPlatform
     from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.image import PlatformImage
     from airgapbuild.oci.layout import Layout
-
-DAEMON_ROLES: Final = frozenset({"builder", "binfmt", "tool"})
-"""Images of these roles go to the daemon, the others to the layout."""
 
 
 @dataclass(frozen=True)
@@ -68,66 +65,57 @@ class LoadedBuilder:
 
 
 def load_images(
-    bundle: Bundle, daemon: Daemon, layout: Layout, *, progress: Progress = SILENT
+    bundle: Bundle,
+    daemon: Daemon,
+    layout: Layout,
+    *,
+    bases: Sequence[Bundle] = (),
+    progress: Progress = SILENT,
 ) -> tuple[LoadedImage, ...]:
     """The bundle's images, where their roles want them.
 
     Tarballs of other platforms than the daemon's may be missing from the folder; what is there must
-    be right.
+    be right. What a differential bundle leaves out may lie in one of `bases`; their other images
+    are not loaded.
 
     Raises:
-        IntegrityError, BundleError: the bundle is not whole or not right; nothing was sent of the
-            image that it concerns.
+        IntegrityError, BundleError: a bundle is not whole or not right; nothing was sent of the
+            image that it concerns. What a differential bundle leaves out is nowhere; nothing was
+            sent of any image.
         DaemonError: the daemon did not take an image, or holds another one afterwards.
     """
-    bundle.check_files(progress=progress)
+    for each in (*bases, bundle):
+        each.check_files(progress=progress)
+    supply = Supply(bundle, tuple(bases))
+    supply.check(daemon, layout)
     return tuple(
-        _to_daemon(bundle, daemon, image, progress)
-        if image.role in DAEMON_ROLES
-        else _to_layout(bundle, layout, image, progress)
+        _to_daemon(supply, daemon, image, progress)
+        if image.for_daemon
+        else _to_layout(supply, layout, image, progress)
         for image in bundle.lock.image
     )
 
 
 def _to_daemon(
-    bundle: Bundle, daemon: Daemon, image: LockedImage, progress: Progress
+    supply: Supply, daemon: Daemon, image: LockedImage, progress: Progress
 ) -> LoadedImage:
-    locked = image.on(daemon.platform)
-    if locked is None:
-        has = ", ".join(str(entry.platform) for entry in image.platform)
-        raise BundleError(
-            f"{image.name}: the bundle has it for {has}; this daemon is {daemon.platform}",
-            hint="add the platform to airgapbuild.toml, then lock and export again",
-        )
+    bundle, locked = supply.bundle, supply.platform(image, daemon)
     documents = bundle.image(image, locked)
     if not daemon.holds(documents, image.names):
         documents = bundle.check_image(image, locked)
-    outcome = _send(bundle.alone(image, locked), daemon, image, documents, progress)
+    task = progress.task(image.name)
+    read = supply.reader(image, locked)
+    absent = frozenset(blob.digest for blob in supply.absent(image, locked))
+    outcome = daemon.load(documents, image.names, read, task, absent)
+    task.done(outcome.action)
     identifier = daemon.expected_id(documents)
     return LoadedImage(image, (locked,), "daemon", identifier, outcome.action, outcome.sent)
 
 
-def _send(
-    bundle: Bundle, daemon: Daemon, image: LockedImage, documents: PlatformImage, progress: Progress
-) -> LoadOutcome:
-    task = progress.task(image.name)
-
-    def read(descriptor: Descriptor) -> Iterator[bytes]:
-        return bundle.blob(image.ref, descriptor)
-
-    outcome = daemon.load(documents, image.names, read, task)
-    task.done(outcome.action)
-    return outcome
-
-
 def _to_layout(
-    bundle: Bundle, layout: Layout, image: LockedImage, progress: Progress
+    supply: Supply, layout: Layout, image: LockedImage, progress: Progress
 ) -> LoadedImage:
-    platforms = tuple(locked for locked in image.platform if bundle.has(image, locked))
-    if not platforms:
-        raise BundleError(
-            f"{bundle.folder}: no tarball of {image.name} is here", hint="bring one over, too"
-        )
+    bundle, platforms = supply.bundle, supply.platforms(image)
     found = {locked: bundle.image(image, locked) for locked in platforms}
     missing: dict[LockedPlatform, tuple[Descriptor, ...]] = {}
     known: set[Digest] = set()
@@ -141,9 +129,9 @@ def _to_layout(
     sent = sum(blob.size for blobs in missing.values() for blob in blobs)
     task = progress.task(image.name, sent)
     for locked, blobs in missing.items():
-        tarball = bundle.alone(image, locked)
+        read = supply.reader(image, locked)
         for blob in blobs:
-            layout.put(blob, tarball.blob(image.ref, blob))
+            layout.put(blob, read(blob))
             task.advance(blob.size)
     top = _top(bundle, layout, image, found)
     named = layout.name(top, tuple(str(name) for name in image.names))

@@ -37,6 +37,9 @@ LOCAL_REGISTRY: Final = "127.0.0.1:1"
 """The registry of the builder image's name in the daemon. Nothing listens there: the pull that
 buildx always tries first is refused at once, and the loaded image is used (see CONTRIBUTING)."""
 
+DAEMON_ROLES: Final = frozenset({"builder", "binfmt", "tool"})
+"""Images of these roles go to the daemon, the others to the layout."""
+
 _HEADER = "# What `airgapbuild lock` decided. Do not edit: `export` and `load` go by it.\n\n"
 _RELOCK = "`airgapbuild lock` brings it up to date"
 _EDITED = "restore it from version control, or delete it and run `airgapbuild lock`"
@@ -105,6 +108,11 @@ class LockedImage(Table):
     def is_builder(self) -> bool:
         """Whether a buildx builder runs this image."""
         return self.role == "builder"
+
+    @property
+    def for_daemon(self) -> bool:
+        """Whether it goes to the daemon; else it goes to the layout."""
+        return self.role in DAEMON_ROLES
 
     @property
     def version_tag(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from airgapbuild.bundle.index import tarball_name
+from airgapbuild.bundle.index import beyond, tarball_name
 from airgapbuild.bundle.recoder import CompactTarball
 from airgapbuild.bundle.writer import Section, Tarball
 from airgapbuild.errors import RegistryError
@@ -122,14 +122,19 @@ def _unfinished(error: RegistryError) -> RegistryError:
 
 def _tarball(folder: Path, pin: Pin, image: PlatformImage, packaging: Packaging) -> Tarball:
     locked_image, locked = pin
-    return Tarball(
+    # What a compact tarball leaves out has to be measured all the same.
+    is_compact = packaging.compact_level is not None
+    requires = () if is_compact else packaging.left_out(*pin, image)
+    tarball = Tarball(
         folder,
         name_of(pin),
-        archive_members(image, locked_image.names),
+        archive_members(image, locked_image.names, wanted=beyond(requires)),
         locked_image.name,
         locked.platform,
-        part_size=None if packaging.compact_level else packaging.part_size,
+        part_size=None if is_compact else packaging.part_size,
     )
+    tarball.requires = requires
+    return tarball
 
 
 def _compact(
@@ -146,8 +151,8 @@ def _compact(
     task = progress.task("compress", 2 * size)
 
     def fill(it: tuple[CompactTarball, PlatformImage, Pin]) -> None:
-        tarball, image, (locked_image, _) = it
-        tarball.fill(image, locked_image.names, task)
+        tarball, image, pin = it
+        tarball.fill(image, pin, task)
 
     try:
         with pool(_ENCODERS, "compress") as threads:

@@ -157,7 +157,7 @@ def _sound(folder: Path, progress: Progress) -> Bundle:
     }
     bundle = open_bundle(folder, besides={*left, SIGNATURE_FILE})
     for file in bundle.index.files:
-        if not bundle.holds(file):
+        if not bundle.has_file(file):
             hint = "bring it over, too: all of a bundle is packed anew, or nothing"
             raise BundleError(f"{folder / file.name}: is missing", hint=hint)
     if left:

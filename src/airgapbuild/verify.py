@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airgapbuild.bundle.frames import Readable
+    from airgapbuild.bundle.index import RequiredBlob
     from airgapbuild.signing import Signer
 
 _WORKERS: Final = 2
@@ -86,6 +87,12 @@ class Verified:
     def size(self) -> int:
         """Of all files that are there, in bytes."""
         return sum(file.size or 0 for file in self.files)
+
+    @property
+    def requires(self) -> tuple[RequiredBlob, ...]:
+        """What a differential bundle leaves out, each once: whoever loads it must have it."""
+        files = self.bundle.index.files if self.bundle else ()
+        return tuple({blob.digest: blob for file in files for blob in file.requires}.values())
 
     @property
     def problems(self) -> tuple[Problem, ...]:

@@ -226,14 +226,14 @@ def test_a_manifest_demands_and_options_go_before_it(
 ) -> None:
     (manifest.parent / "ours").write_text(f"bob {keys.public(bob)}")
     manifest.write_text(TEXT + '[policy]\nallowed-signers = "ours"\nmin-serial = 3\n')
-    plain = policy_for(unsigned, manifest, None, None)
+    plain = policy_for([unsigned], manifest, None, None)
     assert plain.allowed
     assert (plain.allowed.path, plain.min_serial) == (manifest.parent / "ours", 3)
-    other = policy_for(unsigned, manifest, signers, 0)
+    other = policy_for([unsigned], manifest, signers, 0)
     assert other.allowed
     assert (other.allowed.path, other.min_serial) == (signers, 0)
-    assert policy_for(unsigned, None, None, 4) == Policy(min_serial=4)
-    assert policy_for(unsigned, None, None, None) == ANY
+    assert policy_for([unsigned], None, None, 4) == Policy(min_serial=4)
+    assert policy_for([unsigned], None, None, None) == ANY
 
 
 def test_a_manifest_demands_at_the_command_line(
@@ -250,7 +250,7 @@ def test_a_manifest_that_demands_nothing_is_not_what_was_meant(
 ) -> None:
     manifest.write_text(TEXT)
     with pytest.raises(ManifestError, match=r"airgapbuild\.toml: has no \[policy\]"):
-        policy_for(unsigned, manifest, signers, None)
+        policy_for([unsigned], manifest, signers, None)
 
 
 @pytest.mark.parametrize("way", ["direct", "link", "dots"])
@@ -265,9 +265,9 @@ def test_a_bundle_does_not_vouch_for_itself(unsigned: Path, signers: Path, way: 
         inside = unsigned.parent / "x/../b/allowed"
         (unsigned.parent / "x").mkdir()
     with pytest.raises(UsageError, match=r"lies in the bundle, which cannot vouch for itself$"):
-        policy_for(unsigned, None, inside, None)
+        policy_for([unsigned], None, inside, None)
     with pytest.raises(UsageError, match=r"lies in the bundle, which cannot vouch for itself$"):
-        policy_for(unsigned, manifest, signers, None)
+        policy_for([unsigned], manifest, signers, None)
 
 
 def test_without_ssh_keygen_nothing_is_taken(folder: Path, signers: Path, tmp_path: Path) -> None:

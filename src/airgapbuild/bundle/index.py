@@ -23,9 +23,11 @@ from airgapbuild.oci.field import SizeField
 from airgapbuild.oci.platform import PlatformField
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from typing import Self
 
     from airgapbuild.lockfile import LockedImage
+    from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.platform import Platform
 
 INDEX_FILE: Final = "bundle.json"
@@ -50,17 +52,37 @@ def _file_name(text: str) -> str:
     return text
 
 
-class BundledBlob(Table):
-    """One blob of a tarball: which bytes of the file hold the frames that it is in."""
-
+class _Blob(Table):
     digest: DigestField
     size: SizeField = Field(description="Of the blob, in bytes.")
+
+
+class BundledBlob(_Blob):
+    """One blob of a tarball: which bytes of the file hold the frames that it is in."""
+
     offset: SizeField = Field(description="Of its first frame in the file, in bytes.")
     length: SizeField = Field(description="Of all its frames, in bytes.")
     start: Annotated[SizeField, Field(gt=0)] | None = Field(
         default=None,
         description="Where in what they decode to the blob begins, if it is not alone in them.",
     )
+
+
+class RequiredBlob(_Blob):
+    """A blob of a tarball's image that is not in the tarball: the receiver holds it already."""
+
+    diff_id: DigestField | None = Field(
+        default=None, description="Of a layer: the digest of its raw tar, as a daemon names it."
+    )
+
+
+class Base(Table):
+    """What a differential bundle was made against."""
+
+    name: NameField | None = Field(
+        default=None, description="Of the bundle or lock; none for an inventory."
+    )
+    digest: DigestField = Field(description="Of its airgapbuild.lock, or of the inventory.")
 
 
 class BundledPart(Table):
@@ -83,6 +105,9 @@ class BundledFile(Table):
     image: NameField | None = None
     platform: PlatformField | None = None
     blobs: Many[BundledBlob] = ()
+    requires: Many[RequiredBlob] = Field(
+        default=(), description="What its image needs besides, in the image's order."
+    )
 
     @model_validator(mode="after")
     def _parts_are_the_file(self) -> Self:
@@ -115,6 +140,9 @@ class BundleIndex(Table):
         default=None, description="Of zstd, at which a compact bundle's layers are compressed."
     )
     lock: DigestField = Field(description="Of airgapbuild.lock.")
+    against: Many[Base] = Field(
+        default=(), description="Of a differential bundle: what its receiver holds already."
+    )
     files: Many[BundledFile] = Field(
         description="Every file but bundle.json, SHA256SUMS and its signature."
     )
@@ -132,6 +160,12 @@ class BundleIndex(Table):
 def tarball_name(image: LockedImage, platform: Platform) -> str:
     """The file name of an image's platform: `buildkit_v0.34.2_linux-amd64.oci.tar.zst`."""
     return f"{image.name}_{image.version_tag}_{platform.slug}.oci.tar.zst"
+
+
+def beyond(requires: Iterable[RequiredBlob]) -> Callable[[Descriptor], bool]:
+    """Tells of a blob whether it travels where these do not."""
+    left_out = {blob.digest for blob in requires}
+    return lambda blob: blob.digest not in left_out
 
 
 def partial_name(name: str) -> str:
@@ -167,11 +201,7 @@ def is_partial(name: str) -> bool:
 
 def render_index(index: BundleIndex) -> bytes:
     """The bytes of bundle.json."""
-    document = index.model_dump(mode="json", by_alias=True, exclude_none=True)
-    for file in document["files"]:
-        for key in ("parts", "blobs"):
-            if not file[key]:
-                del file[key]
+    document = index.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return json.dumps(document, indent=1).encode() + b"\n"
 
 

@@ -22,6 +22,8 @@ from airgapbuild.bundle.index import (
     BundledBlob,
     BundledFile,
     BundleIndex,
+    RequiredBlob,
+    beyond,
     tarball_name,
 )
 from airgapbuild.bundle.parts import Joined, opened
@@ -64,9 +66,9 @@ class Bundle:
     def has(self, image: LockedImage, locked: LockedPlatform) -> bool:
         """Whether the tarball of a platform is here; a receiver may take over only some."""
         file = self.index.tarball(image.name, locked.platform)
-        return file is not None and self.holds(file)
+        return file is not None and self.has_file(file)
 
-    def holds(self, file: BundledFile) -> bool:
+    def has_file(self, file: BundledFile) -> bool:
         """Whether a file is here, with all its parts."""
         return all((self.folder / part.name).is_file() for part in file.stored)
 
@@ -76,7 +78,7 @@ class Bundle:
         Raises:
             IntegrityError: one has not.
         """
-        present = [file for file in self.index.files if self.holds(file)]
+        present = [file for file in self.index.files if self.has_file(file)]
         task = progress.task("verify", sum(file.size for file in present))
         with pool(_WORKERS, "verify") as threads:
             for _ in threads.map(lambda file: self._check_sum(file, task), present):
@@ -92,10 +94,12 @@ class Bundle:
             BundleError, IntegrityError, LockError: they are not here or not what the lock says.
         """
         documents = read_pinned(self, image, locked)
-        if self.index.layers is None:
-            return documents
         file = self._tarball(image, locked)
-        return derived(documents, {blob.digest: blob.size for blob in file.blobs}, file.name)
+        if self.index.layers:
+            sizes = {blob.digest: blob.size for blob in (*file.requires, *file.blobs)}
+            documents = derived(documents, sizes, file.name)
+        _check_requires(file, documents)
+        return documents
 
     def check_image(self, image: LockedImage, locked: LockedPlatform) -> PlatformImage:
         """The documents of one platform, after every byte of its tarball was read and found right.
@@ -123,10 +127,22 @@ class Bundle:
         if layers != diff_ids:
             raise IntegrityError(f"{file.name}: {layers} layers, but {diff_ids} in the config")
         places: dict[Digest, range] = {}
-        members = archive_members(documents, image.names)
+        members = archive_members(documents, image.names, wanted=beyond(file.requires))
         if walk(_content(tarball, file, places), members, file.name) != places:
             raise BundleError(f"{file.name}: its blobs lie elsewhere than {INDEX_FILE} says")
         return documents
+
+    def requires(self, image: LockedImage, locked: LockedPlatform) -> tuple[RequiredBlob, ...]:
+        """What the image of a platform needs and the bundle leaves out.
+
+        Raises:
+            BundleError: the tarball is missing.
+        """
+        return self._tarball(image, locked).requires
+
+    def holds(self, digest: Digest) -> bool:
+        """Whether a tarball that is here holds this blob."""
+        return digest in self._blobs
 
     def alone(self, image: LockedImage, locked: LockedPlatform) -> Bundle:
         """The same bundle with no tarball but a platform's.
@@ -184,7 +200,7 @@ class Bundle:
 
     @cached_property
     def _blobs(self) -> dict[Digest, tuple[BundledFile, BundledBlob]]:
-        present = [file for file in self.index.files if self.holds(file)]
+        present = [file for file in self.index.files if self.has_file(file)]
         return {blob.digest: (file, blob) for file in present for blob in file.blobs}
 
     def _find(self, digest: Digest) -> tuple[BundledFile, BundledBlob]:
@@ -197,7 +213,7 @@ class Bundle:
         file = self.index.tarball(image.name, locked.platform)
         if file is None:
             raise BundleError(f"{self.folder}: holds no {image.name} for {locked.platform}")
-        if not self.holds(file):
+        if not self.has_file(file):
             raise BundleError(
                 f"{self.folder / file.name}: is missing", hint="bring this file over, too"
             )
@@ -283,6 +299,21 @@ class Summed:
 def _stored(folder: Path, file: BundledFile, blob: BundledBlob) -> Iterator[bytes]:
     with opened(folder, file, blob.offset) as tarball:
         yield from decoded(tarball, blob.length, file.name)
+
+
+def _check_requires(file: BundledFile, documents: PlatformImage) -> None:
+    """Returns only if the image has all that a tarball leaves out, and the tarball has none of it.
+
+    Raises:
+        BundleError: bundle.json says otherwise.
+    """
+    blobs = {blob.digest: blob for blob in documents.blobs}
+    here = {blob.digest for blob in file.blobs}
+    for it in file.requires:
+        blob = blobs.get(it.digest)
+        is_right = blob and blob.size == it.size and documents.diff_ids.get(it.digest) == it.diff_id
+        if not is_right or it.digest in here:
+            raise BundleError(f"{file.name}: {INDEX_FILE}: requires {it.digest}, which is not so")
 
 
 def _content(tarball: Readable, file: BundledFile, places: dict[Digest, range]) -> Iterator[bytes]:

@@ -10,7 +10,9 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from airgapbuild.bundle.compact import write_compact
+from airgapbuild.bundle.index import beyond
 from airgapbuild.bundle.layers import raw
+from airgapbuild.bundle.packaging import DEFAULT_LEVEL
 from airgapbuild.bundle.parts import PartWriter
 from airgapbuild.errors import IntegrityError
 from airgapbuild.oci.archive import archive_members
@@ -21,13 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from airgapbuild.bundle.index import BundledBlob, BundledFile
+    from airgapbuild.bundle.index import BundledBlob, BundledFile, RequiredBlob
     from airgapbuild.bundle.packaging import Packaging
     from airgapbuild.bundle.writer import Tarball
+    from airgapbuild.lockfile import LockedImage, LockedPlatform
     from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.image import PlatformImage
-    from airgapbuild.oci.reference import Reference
     from airgapbuild.progress import Task
 
 
@@ -37,14 +39,20 @@ class CompactTarball:
     def __init__(self, folder: Path, exact: Tarball, packaging: Packaging) -> None:
         self.name = exact.name
         self._exact = exact
-        self._level = packaging.compact_level or 0
+        self._packaging = packaging
         self._sections = {section.digest: section for section in exact.missing}
         self._writer = PartWriter(
             folder, exact.name, packaging.part_size, staged=f"{exact.name}.compact"
         )
         self._blobs: tuple[BundledBlob, ...] = ()
+        self._requires: tuple[RequiredBlob, ...] = ()
 
-    def fill(self, image: PlatformImage, names: tuple[Reference, ...], task: Task) -> None:
+    def fill(
+        self,
+        image: PlatformImage,
+        pin: tuple[LockedImage, LockedPlatform],
+        task: Task,
+    ) -> None:
         """Writes all of it; memory depends on the level, not on the layers' sizes.
 
         `task` advances by what is read: twice the size of the layers.
@@ -62,8 +70,11 @@ class CompactTarball:
             return self._content(blob, task)
 
         sizes = {diff_id: self._measured(it, diff_id, task) for diff_id, it in layers.items()}
-        members = archive_members(derived(image, sizes, self.name), names)
-        self._blobs = write_compact(members, layers, self._level, read, self._writer.write)
+        level = self._packaging.compact_level or DEFAULT_LEVEL
+        made = derived(image, sizes, self.name)
+        self._requires = self._packaging.left_out(*pin, made)
+        members = archive_members(made, pin[0].names, wanted=beyond(self._requires))
+        self._blobs = write_compact(members, layers, level, read, self._writer.write)
 
     def commit(self) -> BundledFile:
         """The file, or its parts, under their names, and what bundle.json says of it.
@@ -76,6 +87,7 @@ class CompactTarball:
             "image": self._exact.image,
             "platform": self._exact.platform,
             "blobs": self._blobs,
+            "requires": self._requires,
         }
         return self._writer.finish().model_copy(update=what)
 

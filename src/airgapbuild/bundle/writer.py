@@ -23,6 +23,7 @@ from airgapbuild.bundle.index import (
     BundledBlob,
     BundledFile,
     BundleIndex,
+    RequiredBlob,
     render_index,
     render_sums,
     sha256_of,
@@ -84,6 +85,8 @@ class Tarball:
         self.name = name
         self.image = image
         self.platform = platform
+        self.requires: tuple[RequiredBlob, ...] = ()
+        """What its image needs besides."""
         self.part_size = part_size
         self._sections = tuple(_sections(members))
         self._files = PartFiles(folder, name, part_size)
@@ -157,6 +160,7 @@ class Tarball:
             "image": self.image,
             "platform": self.platform,
             "blobs": tuple(_blobs(self._sections)),
+            "requires": self.requires,
         }
         return self._sums.file(self.name).model_copy(update=what)
 

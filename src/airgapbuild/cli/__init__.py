@@ -19,6 +19,7 @@ from airgapbuild.cli.env import env_command
 from airgapbuild.cli.export import export_command
 from airgapbuild.cli.init import init_command
 from airgapbuild.cli.inspect import inspect_command
+from airgapbuild.cli.inventory import inventory_command
 from airgapbuild.cli.join import join_command
 from airgapbuild.cli.load import load_command
 from airgapbuild.cli.lock import lock_command
@@ -44,6 +45,7 @@ app.command("lock")(lock_command)
 app.command("outdated")(outdated_command)
 app.command("export")(export_command)
 app.command("load")(load_command)
+app.command("inventory")(inventory_command)
 app.command("build", context_settings={"ignore_unknown_options": True})(build_command)
 app.command("contexts")(contexts_command)
 app.command("env")(env_command)

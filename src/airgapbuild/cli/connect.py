@@ -16,7 +16,7 @@ from airgapbuild.oci.transports import Transports
 from airgapbuild.registry import RegistrySource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from airgapbuild.bundle.signature import Policy
@@ -60,12 +60,12 @@ def ssh_keygen() -> SshKeygen:
 
 
 def policy_for(
-    bundle: Path, manifest: Path | None, signers: Path | None, min_serial: int | None
+    bundles: Sequence[Path], manifest: Path | None, signers: Path | None, min_serial: int | None
 ) -> Policy:
-    """What is demanded of a bundle: by options, else by the manifest's policy.
+    """What is demanded of bundles: by options, else by the manifest's policy.
 
     Raises:
-        UsageError: a file with demands lies in the bundle itself, or cannot be read.
+        UsageError: a file with demands lies in a bundle itself, or cannot be read.
         ManifestError: the manifest is not right, or has no policy.
         SignatureError: the file of signers names nobody, or there is no ssh-keygen to verify with.
     """
@@ -77,7 +77,7 @@ def policy_for(
         signers = signers or entry.allowed_signers
         min_serial = entry.min_serial if min_serial is None else min_serial
     for path in (manifest, signers):
-        if path and path.resolve().is_relative_to(bundle.resolve()):
+        if path and any(path.resolve().is_relative_to(it.resolve()) for it in bundles):
             message = f"{path}: lies in the bundle, which cannot vouch for itself"
             raise UsageError(message, hint="take the file from where you trust it")
     allowed = AllowedSigners.read(signers, ssh_keygen()) if signers else None

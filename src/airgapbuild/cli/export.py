@@ -30,7 +30,7 @@ def export_command(
             "-o",
             metavar="DIR",
             help="The bundle's folder.",
-            show_default="bundles/<name>",
+            show_default="bundles/<name>, or bundles/<name>-differential",
         ),
     ] = None,
     serial: Annotated[
@@ -70,6 +70,14 @@ def export_command(
             show_default="level in [bundle], or 9",
         ),
     ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--against",
+            metavar="INVENTORY|BUNDLE|LOCK",
+            help="Leave out what the receiver holds by it; may be given again.",
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -85,10 +93,12 @@ def export_command(
         airgapbuild export
         airgapbuild export --compact --level 19
         airgapbuild export -o /media/usb/builders
+        airgapbuild export --against inventory.json
         airgapbuild export --serial 7 --sign ~/.ssh/id_ed25519
     """
     console = Console("export", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
+        from airgapbuild.baseline import read_baseline
         from airgapbuild.bundle.signature import is_signed, sign_bundle
         from airgapbuild.cli.connect import image_source, registry_source
         from airgapbuild.cli.inputs import fresh_lock, lock_path
@@ -98,13 +108,16 @@ def export_command(
         manifest = read_manifest(file)
         packaging = _packaging(manifest.bundle, serial, level, compact=compact)
         lock = fresh_lock(manifest, lock_path(file))
-        folder = output or Path("bundles") / lock.name
+        folder = _folder(output, lock.name, against or [])
         keygen = _keygen_for(sign) if sign else None
         was_signed = is_signed(folder)
         with (
             registry_source(manifest, console) as registries,
             image_source(registries, file.parent) as source,
         ):
+            raw = packaging.layers == "compact"
+            baseline = read_baseline(against or [], source, raw=raw, progress=console)
+            packaging = replace(packaging, against=baseline)
             exported = export(lock, source, folder, packaging=packaging, progress=console)
         signed = None
         if sign and keygen:
@@ -125,6 +138,19 @@ def _keygen_for(key: Path) -> SshKeygen:
         hint = "--sign takes a private key, or the public key of one that an agent has"
         raise UsageError(f"{key}: there is no such key", hint=hint)
     return ssh_keygen()
+
+
+def _folder(output: Path | None, name: str, against: list[Path]) -> Path:
+    """Where the bundle goes: never in place of one that it builds on."""
+    from airgapbuild.errors import UsageError
+
+    folder = output or Path("bundles") / (f"{name}-differential" if against else name)
+    if any(folder.resolve() == path.resolve() for path in against):
+        raise UsageError(
+            f"{folder}: is what the bundle is to be made against",
+            hint="choose another folder with -o",
+        )
+    return folder
 
 
 def _packaging(
@@ -160,6 +186,7 @@ def _document(exported: Exported, folder: Path, signed: Signed | None) -> dict[s
             }
             for file in exported.index.files
         ],
+        "left-out": sum(blob.size for file in exported.index.files for blob in file.requires),
     }
 
 
@@ -170,6 +197,8 @@ def _say(console: Console, exported: Exported, folder: Path, signed: Signed | No
         if file.image
     ]
     console.table(("TARBALL", "SIZE", ""), rows)
+    if left_out := sum(blob.size for file in exported.index.files for blob in file.requires):
+        console.say(f"left out: {size_words(left_out)} that the receiver must hold")
     if signed:
         told = "signed" if signed.made else "the signature is kept,"
         console.say(f"{told} by {signed.key}")

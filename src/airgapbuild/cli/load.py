@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,7 +30,13 @@ if TYPE_CHECKING:
 
 
 def load_command(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder of the bundle.")],
+    bundles: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[BASE]... BUNDLE",
+            help="The folder of the bundle; before it, those that have what it leaves out.",
+        ),
+    ],
     *,
     host: HostUrl = None,
     layout: LayoutPath = None,
@@ -55,6 +61,7 @@ def load_command(
 
         airgapbuild load bundles/builders
         airgapbuild load --no-boot /media/usb/builders
+        airgapbuild load bundles/builders bundles/builders-differential
         airgapbuild load --allowed-signers allowed_signers --min-serial 7 bundles/builders
         DOCKER_HOST=tcp://docker:2376 airgapbuild load bundles/builders
     """
@@ -67,12 +74,14 @@ def load_command(
         from airgapbuild.engine.daemon import Daemon
         from airgapbuild.engine.endpoint import find_endpoint
 
-        policy = policy_for(bundle, file, allowed_signers, min_serial)
-        opened = open_bundle(bundle, policy=policy)
+        policy = policy_for(bundles, file, allowed_signers, min_serial)
+        of_bases = replace(policy, min_serial=None)  # they are older
+        bases = [open_bundle(base, policy=of_bases) for base in bundles[:-1]]
+        opened = open_bundle(bundles[-1], policy=policy)
         endpoint = find_endpoint(host, os.environ)
         shelf = own_layout(layout)
         with Daemon.connect(endpoint) as daemon:
-            images = load.load_images(opened, daemon, shelf, progress=console)
+            images = load.load_images(opened, daemon, shelf, bases=bases, progress=console)
             builder = _load_builder(console, daemon, opened.lock, boot=boot)
             if opened.signer:
                 console.say(f"signed by {opened.signer}")

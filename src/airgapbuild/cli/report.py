@@ -74,7 +74,7 @@ def report_command(
                 f"{folder}: lies in the bundle, where a report would be a foreign file",
                 hint="-o FILE puts it elsewhere",
             )
-        policy = policy_for(bundle, file, allowed_signers, min_serial)
+        policy = policy_for([bundle], file, allowed_signers, min_serial)
         facts = gather(bundle, since=since, policy=policy, progress=console)
         page = output or Path(f"{facts.name}-report.html")
         try:

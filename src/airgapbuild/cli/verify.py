@@ -61,7 +61,7 @@ def verify_command(
         from airgapbuild.cli.connect import policy_for
         from airgapbuild.verify import verify
 
-        policy = policy_for(bundle, file, allowed_signers, min_serial)
+        policy = policy_for([bundle], file, allowed_signers, min_serial)
         verified = verify(bundle, quick=quick, policy=policy, progress=console)
         rows = [(f.name, _size(f.size), f.what, f.state) for f in verified.files]
         console.table(("FILE", "SIZE", "WHAT", ""), rows)
@@ -76,6 +76,12 @@ def verify_command(
         size = size_words(verified.size)
         told = "has the right sums" if quick else "is whole"
         console.say(f"{bundle} {told}: {len(verified.files)} files, {size}")
+        if verified.requires:
+            left_out = size_words(sum(blob.size for blob in verified.requires))
+            console.say(
+                f"it is a differential: the receiver must hold {len(verified.requires)} "
+                f"blobs besides, {left_out}"
+            )
 
 
 def _size(size: int | None) -> str:
@@ -91,6 +97,10 @@ def _document(verified: Verified, *, quick: bool) -> dict[str, Any]:
         "serial": verified.serial,
         "whole": not verified.problems,
         "fetch": list(verified.fetch),
+        "requires": [
+            blob.model_dump(mode="json", by_alias=True, exclude_none=True)
+            for blob in verified.requires
+        ],
         "files": [
             {
                 "name": file.name,

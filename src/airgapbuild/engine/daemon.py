@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from airgapbuild.engine.archive import blob_digest, saved_files
 from airgapbuild.engine.connection import OLDEST_API, Connection
 from airgapbuild.engine.loading import Loading, LoadOutcome
 from airgapbuild.errors import DaemonError
 from airgapbuild.oci.digest import Digest, parse_digest
+from airgapbuild.oci.image import common
 from airgapbuild.oci.platform import Platform, normalised
 from airgapbuild.oci.reference import Reference, parse_reference
 
@@ -135,14 +137,38 @@ class Daemon:
         document = image.config if self.store == "classic" else image.top
         return document.descriptor.digest
 
-    def layer_chains(self) -> Iterator[tuple[Digest, ...]]:
-        """The diff IDs of every image, lowest first; of one that vanishes meanwhile, none.
+    def layer_chains(self) -> dict[str, tuple[Digest, ...]]:
+        """The diff IDs of every image, lowest first, by its ID; none of one that vanishes.
 
         Raises:
             DaemonError: the daemon does not say.
         """
-        for identifier in self._connection.images():
-            yield _diff_ids(self._connection.image(identifier) or {})
+        found = {it: self._connection.image(it) for it in self._connection.images()}
+        return {identifier: _diff_ids(image or {}) for identifier, image in found.items()}
+
+    def held_layers(self, image: PlatformImage, *, surely: bool = False) -> frozenset[Digest]:
+        """The layers at the bottom of an image that another image here has as well.
+
+        Only a common beginning counts: the classic store knows a layer by all that lie below it.
+        Containerd's has it only in the compression in which it came. Whether that is the same one
+        is looked at where `surely`, for the price of saving the other image.
+
+        Raises:
+            DaemonError: the daemon does not say.
+        """
+        wanted = image.parsed_config.diff_ids
+        if len(wanted) != len(image.layers):
+            return frozenset()
+        depths = {it: common(wanted, chain) for it, chain in self.layer_chains().items()}
+        deepest = max(depths.values(), default=0)
+        layers = frozenset(layer.digest for layer in image.bottom(deepest))
+        if not surely or self.store == "classic":
+            return layers
+        found: set[Digest] = set()
+        for identifier in (it for it, depth in depths.items() if depth == deepest):
+            if not layers <= found:
+                found |= self._blobs_of(identifier)
+        return layers & found
 
     def load(
         self,
@@ -150,15 +176,17 @@ class Daemon:
         names: tuple[Reference, ...],
         read: Callable[[Descriptor], Iterator[bytes]],
         task: Task,
+        absent: frozenset[Digest] = frozenset(),
     ) -> LoadOutcome:
         """Sees to it that the image is here under all of `names`, by the daemon's own word.
 
-        `read` gives a layer's chunks, verified; whatever it raises comes out as it is.
+        `read` gives a layer's chunks, verified; whatever it raises comes out as it is. It is not
+        asked for the layers in `absent`, which the daemon must hold.
 
         Raises:
             DaemonError: the daemon refused, broke off, or holds something else afterwards.
         """
-        return Loading(self, self._connection, image, names).run(read, task)
+        return Loading(self, self._connection, image, names).run(read, task, absent)
 
     def save(self, name: str) -> Generator[bytes]:
         """The archive of an image, in chunks, as `docker save` writes it.
@@ -193,6 +221,10 @@ class Daemon:
             DaemonError: the daemon refuses.
         """
         self._connection.remove_container(name)
+
+    def _blobs_of(self, identifier: str) -> set[Digest]:
+        names = (name for name, _, _ in saved_files(self.save(identifier), identifier))
+        return {digest for name in names if (digest := blob_digest(name))}
 
     @property
     def _tells_manifests(self) -> bool:

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 _UNPACKING_FAILED = "Error unpacking image"
 _DISK_FULL = "no space left on device"
+_BRING = (
+    "the daemon does not hold the very layers that the differential bundle leaves out: give the "
+    "bundle that has them, too: airgapbuild load BASE BUNDLE"
+)
 _MIB = 1 << 20
 
 
@@ -61,7 +65,7 @@ class Loading:
         self._names = names
         self._expected = daemon.expected_id(image)
 
-    def run(self, read: Read, task: Task) -> LoadOutcome:
+    def run(self, read: Read, task: Task, absent: frozenset[Digest]) -> LoadOutcome:
         """See `Daemon.load`."""
         stream = _Stream(read, task)
         if self._daemon.holds(self._image, self._names):
@@ -70,36 +74,26 @@ class Loading:
             self._send(stream, frozenset(layer.digest for layer in self._image.layers))
             self._prove()
             return LoadOutcome("named", stream.sent)
-        self._load(stream)
+        self._load(stream, absent)
         return LoadOutcome("loaded", stream.sent)
 
-    def _load(self, stream: _Stream) -> None:
+    def _load(self, stream: _Stream, absent: frozenset[Digest]) -> None:
         """Without the layers that seem to be there; with all of them where that does not do."""
-        if held := self._held_layers():
+        held = self._daemon.held_layers(self._image)
+        if missing := sorted(absent - held):
+            raise DaemonError(f"{self._label}: layer {missing[0]} is gone", hint=_BRING)
+        if held:
             try:
                 self._send(stream, held)
                 self._prove()
-            except DaemonError:
+            except DaemonError as error:
                 # Pruned meanwhile, or the same files in another compression: both are rare.
-                pass
+                if absent:
+                    raise DaemonError(*error.lines, hint=error.hint or _BRING) from error
             else:
                 return
         self._send(stream, frozenset())
         self._prove()
-
-    def _held_layers(self) -> frozenset[Digest]:
-        """The layers at the bottom that another image has as well.
-
-        Only a common beginning counts: the classic store knows a layer by all that lie below it.
-        """
-        layers = self._image.layers
-        wanted = self._image.parsed_config.diff_ids
-        if len(wanted) != len(layers):
-            return frozenset()
-        chains = self._daemon.layer_chains()
-        common = max((_common(wanted, chain) for chain in chains), default=0)
-        above = {layer.digest for layer in layers[common:]}
-        return frozenset(layer.digest for layer in layers[:common] if layer.digest not in above)
 
     def _send(self, stream: _Stream, left_out: frozenset[Digest]) -> None:
         """One load request, for all names at once.
@@ -188,9 +182,3 @@ class _Stream:
         except Exception as error:
             self.failure = error
             raise
-
-
-def _common(one: tuple[Digest, ...], other: tuple[Digest, ...]) -> int:
-    """How many items two sequences have in common at their beginning."""
-    pairs = zip(one, other, strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

@@ -10,18 +10,16 @@ Source: Docker Engine API, `GET /images/{name}/get`; moby daemon/internal/image/
 
 from __future__ import annotations
 
-import re
-import tarfile
 import threading
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Final
 
+from airgapbuild.engine.archive import blob_digest, saved_files
 from airgapbuild.errors import DaemonError
 from airgapbuild.oci.content import MAX_DOCUMENT, Descriptor
-from airgapbuild.oci.digest import Digest
 from airgapbuild.oci.layout import Layout
 from airgapbuild.oci.local import LayoutSource
 
@@ -30,9 +28,9 @@ if TYPE_CHECKING:
 
     from airgapbuild.engine.daemon import Daemon
     from airgapbuild.oci.content import Content
+    from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.reference import Reference
 
-_BLOB: Final = re.compile(r"blobs/sha256/([0-9a-f]{64})", re.ASCII)
 _INDEX: Final = "index.json"
 _READ: Final = 1 << 20
 
@@ -120,27 +118,11 @@ def save(daemon: Daemon, name: str, folder: Path) -> None:
         )
     layout = Layout(folder)
     index = None
-    try:
-        with (
-            closing(daemon.save(name)) as chunks,
-            tarfile.open(
-                fileobj=_Stream(chunks),  # type: ignore[call-overload] # it only asks for read()
-                mode="r|",
-                bufsize=_READ,
-            ) as tar,
-        ):
-            for member in tar:
-                file = tar.extractfile(member) if member.isreg() else None
-                if file is None:
-                    continue
-                if match := _BLOB.fullmatch(member.name):
-                    digest = Digest(f"sha256:{match[1]}")
-                    blob = Descriptor(media_type="", digest=digest, size=member.size)
-                    layout.put(blob, _chunks(file))
-                elif member.name == _INDEX:
-                    index = file.read(MAX_DOCUMENT)
-    except tarfile.TarError as error:
-        raise DaemonError(f"{name}: what the daemon saves is no tar: {error}") from error
+    for path, size, file in saved_files(daemon.save(name), name):
+        if digest := blob_digest(path):
+            layout.put(Descriptor(media_type="", digest=digest, size=size), _chunks(file))
+        elif path == _INDEX:
+            index = file.read(MAX_DOCUMENT)
     if index is None:
         raise DaemonError(
             f"{name}: Docker {daemon.version} saves it without a manifest, so it cannot be pinned",
@@ -158,13 +140,3 @@ def _chunks(file: IO[bytes]) -> Iterator[bytes]:
 def _name(reference: Reference) -> str:
     """The name as the daemon knows it."""
     return f"{reference.name}:{reference.tag}"
-
-
-class _Stream:
-    """Chunks as a file, as far as tarfile needs one: it takes what a read gives, and keeps it."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-
-    def read(self, _size: int) -> bytes:
-        return next(self._chunks, b"")

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 from airgapbuild.oci.content import Config, Manifest, parse_config, parse_manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airgapbuild.oci.content import Content, Descriptor
+    from airgapbuild.oci.digest import Digest
 
 
 @dataclass(frozen=True)
@@ -61,3 +64,21 @@ class PlatformImage:
         blobs = {blob.digest: blob for blob in evidence} | layers
         wanted = (blob for digest, blob in blobs.items() if digest not in known)
         return tuple(sorted(wanted, key=lambda it: (it.digest in layers, it.size, it.digest)))
+
+    @property
+    def diff_ids(self) -> dict[Digest, Digest]:
+        """The diff ID of each layer, by the layer's digest."""
+        pairs = zip(self.layers, self.parsed_config.diff_ids, strict=False)
+        return {layer.digest: diff_id for layer, diff_id in pairs}
+
+    def bottom(self, count: int) -> tuple[Descriptor, ...]:
+        """The lowest `count` layers, each once, without those that lie farther up as well."""
+        above = {layer.digest for layer in self.layers[count:]}
+        lowest = {layer.digest: layer for layer in self.layers[:count]}
+        return tuple(layer for digest, layer in lowest.items() if digest not in above)
+
+
+def common(one: Sequence[object], other: Sequence[object]) -> int:
+    """How many items two sequences have in common at their beginning."""
+    pairs = zip(one, other, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

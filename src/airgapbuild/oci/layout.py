@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airgapbuild.errors import BundleError
 from airgapbuild.files import replacing, write_if_changed
-from airgapbuild.oci.content import OCI_INDEX
+from airgapbuild.oci.content import OCI_INDEX, Descriptor
 from airgapbuild.oci.digest import encoded, matches, parse_digest, verified
 from airgapbuild.oci.reference import parse_reference
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.reference import Reference
 
@@ -50,6 +49,15 @@ class Layout:
                 return matches(chunks, descriptor.digest, descriptor.size)
         except FileNotFoundError:
             return False
+
+    def blobs(self) -> Iterator[Descriptor]:
+        """The blobs that are here, whole and right, by digest; their bytes are read to know."""
+        for path in sorted((self.path / "blobs" / "sha256").glob("*")):
+            with suppress(ValueError):
+                digest = parse_digest(f"sha256:{path.name}")
+                blob = Descriptor(media_type="", digest=digest, size=path.stat().st_size)
+                if self.holds(blob):
+                    yield blob
 
     def put(self, descriptor: Descriptor, chunks: Iterator[bytes]) -> None:
         """Stores a blob. Nothing appears under its name unless all of it is right.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from airgapbuild.load import DAEMON_ROLES
+from airgapbuild.lockfile import DAEMON_ROLES
 from airgapbuild.report.charts import bar
 from airgapbuild.report.markup import Child, Markup, tag, together
 from airgapbuild.report.pieces import code, count, digits, lines, section, table, terms

@@ -1,0 +1,59 @@
+"""The tar that a daemon gives of an image, read as it comes.
+
+Source: Docker Engine API, `GET /images/{name}/get`; moby daemon/internal/image/tarexport/save.go
+(classic store), daemon/containerd/image_exporter.go (containerd).
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from contextlib import closing
+from typing import IO, TYPE_CHECKING, Final
+
+from airgapbuild.errors import DaemonError
+from airgapbuild.oci.digest import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+_BLOB: Final = re.compile(r"blobs/sha256/([0-9a-f]{64})", re.ASCII)
+_READ: Final = 1 << 20
+
+
+def saved_files(chunks: Generator[bytes], what: str) -> Iterator[tuple[str, int, IO[bytes]]]:
+    """The plain files of a saved image: name, size in bytes, and content, to be read at once.
+
+    Raises:
+        DaemonError: it is no tar.
+    """
+    try:
+        with (
+            closing(chunks),
+            tarfile.open(
+                fileobj=_Stream(chunks),  # type: ignore[call-overload] # it only asks for read()
+                mode="r|",
+                bufsize=_READ,
+            ) as tar,
+        ):
+            for member in tar:
+                if file := tar.extractfile(member) if member.isreg() else None:
+                    yield member.name, member.size, file
+    except tarfile.TarError as error:
+        raise DaemonError(f"{what}: what the daemon saves is no tar: {error}") from error
+
+
+def blob_digest(name: str) -> Digest | None:
+    """The digest of the blob that a file of this name is."""
+    match = _BLOB.fullmatch(name)
+    return Digest(f"sha256:{match[1]}") if match else None
+
+
+class _Stream:
+    """Chunks as a file, as far as tarfile needs one: it takes what a read gives, and keeps it."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+
+    def read(self, _size: int) -> bytes:
+        return next(self._chunks, b"")

@@ -1,0 +1,144 @@
+"""What a load reads from: the bundle, and the bundles that have what it leaves out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from airgapbuild.errors import BundleError
+from airgapbuild.oci.content import Descriptor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from airgapbuild.bundle.index import RequiredBlob
+    from airgapbuild.bundle.reader import Bundle
+    from airgapbuild.engine.daemon import Daemon
+    from airgapbuild.lockfile import LockedImage, LockedPlatform
+    from airgapbuild.oci.digest import Digest
+    from airgapbuild.oci.layout import Layout
+
+    Read: TypeAlias = Callable[[Descriptor], Iterator[bytes]]
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Supply:
+    """The bundle that is loaded, and those that it builds on."""
+
+    bundle: Bundle
+    bases: tuple[Bundle, ...] = ()
+
+    def check(self, daemon: Daemon, layout: Layout) -> None:
+        """Returns only if all that the bundle leaves out is in a base, or where its image goes.
+
+        Raises:
+            BundleError: it is not; one line for each image.
+            DaemonError: the daemon does not say.
+        """
+        lines = [
+            line
+            for image in self.bundle.lock.image
+            for line in (
+                self._missing_in_daemon(image, daemon)
+                if image.for_daemon
+                else self._missing_in_layout(image, layout)
+            )
+        ]
+        if lines:
+            raise BundleError(*lines, hint=self._remedy())
+
+    def platform(self, image: LockedImage, daemon: Daemon) -> LockedPlatform:
+        """What of an image is for this daemon.
+
+        Raises:
+            BundleError: nothing is.
+        """
+        locked = image.on(daemon.platform)
+        if locked is None:
+            has = ", ".join(str(entry.platform) for entry in image.platform)
+            raise BundleError(
+                f"{image.name}: the bundle has it for {has}; this daemon is {daemon.platform}",
+                hint="add the platform to airgapbuild.toml, then lock and export again",
+            )
+        return locked
+
+    def platforms(self, image: LockedImage) -> tuple[LockedPlatform, ...]:
+        """What of an image is here.
+
+        Raises:
+            BundleError: nothing is.
+        """
+        found = tuple(locked for locked in image.platform if self.bundle.has(image, locked))
+        if not found:
+            raise BundleError(
+                f"{self.bundle.folder}: no tarball of {image.name} is here",
+                hint="bring one over, too",
+            )
+        return found
+
+    def reader(self, image: LockedImage, locked: LockedPlatform) -> Read:
+        """Reads a platform's blobs, verified, from its tarball or from a base."""
+        tarball = self.bundle.alone(image, locked)
+
+        def read(blob: Descriptor) -> Iterator[bytes]:
+            holder = next((it for it in self.bases if it.holds(blob.digest)), tarball)
+            return (tarball if tarball.holds(blob.digest) else holder).blob(image.ref, blob)
+
+        return read
+
+    def absent(self, image: LockedImage, locked: LockedPlatform) -> list[RequiredBlob]:
+        """What a platform's image needs and no bundle here has."""
+        return [
+            blob
+            for blob in self.bundle.requires(image, locked)
+            if not any(base.holds(blob.digest) for base in self.bases)
+        ]
+
+    def _missing_in_daemon(self, image: LockedImage, daemon: Daemon) -> Iterator[str]:
+        locked = self.platform(image, daemon)
+        documents = self.bundle.image(image, locked)
+        absent = self.absent(image, locked)
+        if absent and not daemon.holds(documents):
+            held = daemon.held_layers(documents, surely=True)
+            missing = [blob.digest for blob in absent if blob.digest not in held]
+            yield from _line(image, locked, missing, "the daemon")
+
+    def _missing_in_layout(self, image: LockedImage, layout: Layout) -> Iterator[str]:
+        for locked in self.platforms(image):
+            self.bundle.image(image, locked)
+            absent = self.absent(image, locked)
+            missing = [it.digest for it in absent if not layout.holds(_descriptor(it))]
+            yield from _line(image, locked, missing, str(layout.path))
+
+    def _remedy(self) -> str:
+        """What brings what is missing."""
+        folder = self.bundle.folder
+        bases = [
+            f"the bundle '{base.name}' (airgapbuild.lock {base.digest})"
+            for base in self.bundle.index.against
+            if base.name
+        ]
+        what = " and ".join(bases) or "a bundle that has it"
+        return (
+            f"bring {what}, too: airgapbuild load BASE {folder}; "
+            "or export again with the --against that holds here"
+        )
+
+
+def _line(
+    image: LockedImage, locked: LockedPlatform, missing: Iterable[Digest], where: str
+) -> Iterator[str]:
+    """What is missing, in a line; none where nothing is."""
+    digests = list(missing)
+    if digests:
+        more = f" and {len(digests) - _SHOWN} more" if len(digests) > _SHOWN else ""
+        yield (
+            f"{image.name} {locked.platform}: neither the bundle nor {where} has "
+            f"{', '.join(digests[:_SHOWN])}{more}"
+        )
+
+
+def _descriptor(blob: RequiredBlob) -> Descriptor:
+    return Descriptor(media_type="", digest=blob.digest, size=blob.size)
