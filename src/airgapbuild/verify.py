@@ -134,7 +134,9 @@ def verify(
     bundle = Bundle(folder, found.lock, found.index) if found.lock and found.index else None
     walked = None if quick else bundle
     task = progress.task("verify", sum(file.size for file in files))
-    with pool(_WORKERS, "verify") as threads:
+    # A long frame wants 128 MiB to be decoded.
+    workers = 1 if found.index and found.index.level else _WORKERS
+    with pool(workers, "verify") as threads:
         for checked in threads.map(lambda file: _check(folder, file, walked, task), files):
             problems += checked
     task.done(f"{len(files)} files")
