@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.engines import bed as test_bed
-from tests.engines.bundles import manifest
+from tests.engines.bundles import manifest, with_frontend
 from tests.engines.daemon import Daemon, docker_config
 from tests.engines.netns import Namespace
 from tests.engines.registry import Registry, images
@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 
 PARTS = ("engines/28.5", "buildx/newest", "registry", "images/built")
 _ENGINE: Engine = "28.5"
+_DOCKERFILE = """\
+# syntax=docker/dockerfile:1
+FROM busybox:1.37.0 AS base
+RUN echo "hello from $(busybox uname -sm), with no registry" > /greeting
+FROM scratch
+COPY --from=base /greeting /
+"""
 _TERMINAL = ("TERM", "COLORTERM", "FORCE_COLOR")
 _PROGRAMS = ("dockerd", "docker", "containerd", "containerd-shim-runc-v2", "runc", "docker-init")
 _HELPERS = "/usr/libexec/docker:/usr/lib/docker:/usr/sbin:/sbin"
@@ -103,6 +110,16 @@ def demo(bed: Shelf, folder: Path, stack: ExitStack) -> None:
     (folder / "greeting").write_text("hello from behind the gap\n")
     build = ("docker", "buildx", "build", "--output", "out", ".")
     show(*build, cwd=folder, env=there, inside=site)
+    show("cat", "out/greeting", cwd=folder)
+
+    say("Later, the manifest gets a Dockerfile frontend. Only what is new has to cross:")
+    (folder / "airgapbuild.toml").write_text(with_frontend(text))
+    show("airgapbuild", "lock", cwd=folder, env=here)
+    show("airgapbuild", "export", "--against", "bundles/builders", cwd=folder, env=here)
+    show("airgapbuild", "load", "bundles/builders-differential", cwd=folder, env=there, inside=site)
+    (folder / "Dockerfile").write_text(_DOCKERFILE)
+    show("cat", "Dockerfile", cwd=folder)
+    show("airgapbuild", "build", "--output", "out", ".", cwd=folder, env=there, inside=site)
     show("cat", "out/greeting", cwd=folder)
 
 
