@@ -14,6 +14,7 @@ from airgapbuild.bundle.index import (
     INSTALL_FILE,
     SIGNATURE_FILE,
     SUMS_FILE,
+    TOOL_FILE,
     VERSION,
     BundledFile,
     BundleIndex,
@@ -24,9 +25,10 @@ from airgapbuild.bundle.index import (
 )
 from airgapbuild.bundle.packaging import DEFAULT_PACKAGING, Packaging
 from airgapbuild.bundle.reader import open_bundle
-from airgapbuild.bundle.writer import claimed, small_file, write_index
+from airgapbuild.bundle.writer import claimed, large_file, small_file, write_index
 from airgapbuild.errors import AirgapbuildError, BundleError
 from airgapbuild.far_side.script import install_script
+from airgapbuild.far_side.tool import Tool
 from airgapbuild.fetch import DEFAULT_PACE, Pace
 from airgapbuild.files import write_if_changed
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
@@ -76,9 +78,11 @@ def export(
     Raises:
         RegistryError, IntegrityError: something cannot be had, or is not what the lock says.
         LockError: the lock's parts contradict each other.
+        UsageError: the tool is wanted, and cannot be made here.
         BundleError: the folder cannot be written, or holds something that is not ours.
     """
     pins = [(image, locked) for image in lock.image for locked in image.platform]
+    tool = Tool.of(locked.platform for _, locked in pins) if packaging.with_tool else None
     try:
         _make_folder(folder)
         with claimed(folder):
@@ -95,6 +99,7 @@ def export(
             _go_on(folder, {name_of(pin) for pin in missing}, old)
             made, fetched = pack(missing, source, folder, packaging, progress, pace)
             files = [{**kept, **made}[name_of(pin)] for pin in pins]
+            files += _with_tool(tool, folder, old, progress)
             index, changed = _finish(lock, packaging, files, folder, foreign)
     except OSError as error:
         raise BundleError(f"{error.filename or folder}: {error.strerror}") from error
@@ -118,7 +123,7 @@ def _foreign(folder: Path, wanted: set[str]) -> set[str]:
         ours = set(parse_sums((folder / SUMS_FILE).read_bytes(), SUMS_FILE))
     except (FileNotFoundError, BundleError):
         ours = set()
-    small = {LOCK_FILE, BUILDKITD_FILE, BUILDER_FILE, INSTALL_FILE}
+    small = {LOCK_FILE, BUILDKITD_FILE, BUILDER_FILE, INSTALL_FILE, TOOL_FILE}
     small |= {INDEX_FILE, SUMS_FILE, SIGNATURE_FILE}
     there = {path.name for path in folder.iterdir() if not is_partial(path.name)}
     for name in sorted(there):
@@ -188,10 +193,25 @@ def _decisive(image: LockedImage, locked: LockedPlatform) -> tuple[object, ...]:
     return image.names, image.version_tag, image.top, image.referrers_of(locked)
 
 
+def _with_tool(
+    tool: Tool | None, folder: Path, old: Bundle | None, progress: Progress
+) -> list[BundledFile]:
+    """The tool that is there where it is the same, else a new one; nothing where none is wanted."""
+    if tool is None:
+        return []
+    before = old.index.file(TOOL_FILE) if old else None
+    if before and tool.is_in(folder / TOOL_FILE):
+        return [before]
+    task = progress.task(TOOL_FILE)
+    tool.write(folder / TOOL_FILE)
+    task.done(f"{len(tool.pins)} packages")
+    return [large_file(folder, TOOL_FILE)]
+
+
 def _finish(
     lock: Lock,
     packaging: Packaging,
-    tarballs: list[BundledFile],
+    large: list[BundledFile],
     folder: Path,
     foreign: set[str],
 ) -> tuple[BundleIndex, bool]:
@@ -205,7 +225,7 @@ def _finish(
     if instance := wanted_instance(lock):
         contents[BUILDER_FILE] = instance.document()
     small = [small_file(name, content) for name, content in contents.items()]
-    files = tuple(sorted((*tarballs, *small), key=lambda file: file.name))
+    files = tuple(sorted((*large, *small), key=lambda file: file.name))
     index = BundleIndex(
         version=VERSION,
         name=lock.name,
@@ -218,7 +238,7 @@ def _finish(
     )
     written = [write_if_changed(folder / name, content) for name, content in contents.items()]
     stored = {part.name for file in files for part in file.stored}
-    for name in (foreign | {BUILDER_FILE}) - stored:
+    for name in (foreign | {BUILDER_FILE, TOOL_FILE}) - stored:
         (folder / name).unlink(missing_ok=True)
     changed = write_index(folder, index)
     return index, changed or any(written)

@@ -16,6 +16,7 @@ from airgapbuild.bundle.index import (
     INSTALL_FILE,
     SIGNATURE_FILE,
     SUMS_FILE,
+    TOOL_FILE,
     BundledFile,
     is_partial,
     tarball_name,
@@ -46,6 +47,7 @@ _SMALL: Final = {
     BUILDKITD_FILE: "builder's configuration",
     BUILDER_FILE: "builder's instance",
     INSTALL_FILE: "for a far side without airgapbuild",
+    TOOL_FILE: "airgapbuild itself",
 }
 _NO_COPY_HELPS: Final = "its sum is right, so another copy is no better: export the bundle again"
 

@@ -36,6 +36,7 @@ SIGNATURE_FILE: Final = "SHA256SUMS.sig"
 BUILDKITD_FILE: Final = "buildkitd.toml"
 BUILDER_FILE: Final = "builder.json"
 INSTALL_FILE: Final = "install.sh"
+TOOL_FILE: Final = "airgapbuild.pyz"
 VERSION: Final = 1
 FETCH_AGAIN: Final = "bring this file over again"
 """The hint for a file that is not what the bundle says of it."""

@@ -27,6 +27,8 @@ class Packaging:
     """Of zstd, for compact layers; None: the default."""
     part_size: int | None = None
     """How many bytes of a tarball one file holds at most; None for all of them."""
+    with_tool: bool = False
+    """Whether airgapbuild itself comes along."""
     against: Baseline | None = None
     """What the receiver of a differential bundle holds."""
 

@@ -234,6 +234,15 @@ def small_file(name: str, content: bytes) -> BundledFile:
     return BundledFile(name=name, size=len(content), sha256=sha256_of(digest_of(content)))
 
 
+def large_file(folder: Path, name: str) -> BundledFile:
+    """What bundle.json says of a file that is not small, as it lies in the folder."""
+    sums = Sums(None)
+    with (folder / name).open("rb") as file:
+        while data := file.read(_READ):
+            sums.update(data)
+    return sums.file(name)
+
+
 def _sections(members: Iterable[Member]) -> Iterator[Section]:
     offset = 0
     between = b""

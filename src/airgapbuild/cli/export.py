@@ -78,6 +78,12 @@ def export_command(
             help="Leave out what the receiver holds by it; may be given again.",
         ),
     ] = None,
+    with_tool: Annotated[
+        bool,
+        typer.Option(
+            "--with-tool", help="Add airgapbuild itself, in one file; pip fetches what it needs."
+        ),
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -117,7 +123,7 @@ def export_command(
         ):
             raw = packaging.layers == "compact"
             baseline = read_baseline(against or [], source, raw=raw, progress=console)
-            packaging = replace(packaging, against=baseline)
+            packaging = replace(packaging, with_tool=with_tool, against=baseline)
             exported = export(lock, source, folder, packaging=packaging, progress=console)
         signed = None
         if sign and keygen:
