@@ -11,8 +11,16 @@ import os
 from typing import TYPE_CHECKING
 
 from airgapbuild.bundle.compact import write_compact
-from airgapbuild.bundle.index import BundledBlob, BundledFile, RequiredBlob, beyond, partial_name
+from airgapbuild.bundle.index import (
+    BundledBlob,
+    BundledFile,
+    OlderBlob,
+    RequiredBlob,
+    beyond,
+    partial_name,
+)
 from airgapbuild.bundle.layers import raw
+from airgapbuild.bundle.older import laid_out
 from airgapbuild.bundle.packaging import DEFAULT_LEVEL
 from airgapbuild.errors import IntegrityError
 from airgapbuild.oci.archive import archive_members
@@ -20,9 +28,10 @@ from airgapbuild.oci.derived import derived, most_raw, raw_layers, too_large
 from airgapbuild.oci.digest import verified
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from airgapbuild.bundle.older import OlderLayer, ReadableLayer
     from airgapbuild.bundle.packaging import Packaging
     from airgapbuild.bundle.writer import Tarball
     from airgapbuild.lockfile import LockedImage, LockedPlatform
@@ -45,6 +54,7 @@ class CompactTarball:
         self._size = 0
         self._blobs: tuple[BundledBlob, ...] = ()
         self._requires: tuple[RequiredBlob, ...] = ()
+        self._references: tuple[OlderBlob, ...] = ()
 
     def fill(
         self,
@@ -74,6 +84,8 @@ class CompactTarball:
         made = derived(image, sizes, self.name)
         self._requires = packaging.left_out(*pin, made)
         members = archive_members(made, pin[0].names, wanted=beyond(self._requires))
+        told_by = packaging.told_by(*pin, made, self._requires)
+        older = self._laid_out(told_by)
         with self._path.open("wb") as file:
             os.fchmod(file.fileno(), 0o644)
 
@@ -82,7 +94,11 @@ class CompactTarball:
                 self._hasher.update(data)
                 self._size += len(data)
 
-            self._blobs = write_compact(members, layers, level, read, write)
+            self._blobs = write_compact(members, layers, level, read, write, older)
+        references = {it.digest: it.size for it in older.values()}
+        self._references = tuple(
+            OlderBlob(digest=digest, size=references[digest]) for digest in sorted(references)
+        )
 
     def commit(self) -> BundledFile:
         """The file under its name, and what bundle.json says of it; the exact one goes away."""
@@ -96,6 +112,7 @@ class CompactTarball:
             platform=self._exact.platform,
             blobs=self._blobs,
             requires=self._requires,
+            references=self._references,
         )
 
     def abandon(self) -> None:
@@ -106,6 +123,12 @@ class CompactTarball:
         for piece in self._exact.read(self._sections[blob.digest]):
             task.advance(len(piece))
             yield bytes(piece)
+
+    def _laid_out(self, told_by: Mapping[Digest, ReadableLayer]) -> dict[Digest, OlderLayer]:
+        """The older layers to go by, each laid out once."""
+        layers = {layer.diff_id: layer for layer in told_by.values()}
+        files = {diff_id: laid_out(it, self._path.parent) for diff_id, it in layers.items()}
+        return {digest: files[layer.diff_id] for digest, layer in told_by.items()}
 
     def _measured(self, layer: Descriptor, diff_id: Digest, task: Task) -> int:
         """The size of a layer's tar."""

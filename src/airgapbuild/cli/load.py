@@ -53,7 +53,7 @@ def load_command(
     with console.reporting():
         from airgapbuild import load
         from airgapbuild.bundle.reader import open_bundle
-        from airgapbuild.cli.inputs import own_layout
+        from airgapbuild.cli.inputs import own_folder, own_layout
         from airgapbuild.engine.daemon import Daemon
         from airgapbuild.engine.endpoint import find_endpoint
 
@@ -61,7 +61,12 @@ def load_command(
         endpoint = find_endpoint(host, os.environ)
         shelf = own_layout(layout)
         with Daemon.connect(endpoint) as daemon:
-            images = load.load_images(opened, daemon, shelf, bases=bases, progress=console)
+            images = load.load_images(
+                *(opened, daemon, shelf),
+                bases=bases,
+                scratch=own_folder("XDG_CACHE_HOME", ".cache"),
+                progress=console,
+            )
             builder = _load_builder(console, daemon, opened.lock, boot=boot)
             _say_images(console, daemon, images)
             _say_builder(console, daemon, builder)
