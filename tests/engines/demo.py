@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from tests.engines.parts.part import Shelf
 
 PARTS = ("engines/28.5", "buildx/newest", "registry", "images/built")
+_MORE = """
+[images.dockerfile]
+ref = "docker/dockerfile:1.19"
+role = "frontend"
+"""
 _ENGINE: Engine = "28.5"
 _TERMINAL = ("TERM", "COLORTERM", "FORCE_COLOR")
 _PROGRAMS = ("dockerd", "docker", "containerd", "containerd-shim-runc-v2", "runc", "docker-init")
@@ -104,6 +109,14 @@ def demo(bed: Shelf, folder: Path, stack: ExitStack) -> None:
     build = ("docker", "buildx", "build", "--output", "out", ".")
     show(*build, cwd=folder, env=there, inside=site)
     show("cat", "out/greeting", cwd=folder)
+
+    say("Later, on the connected machine: one image more, and only what is new travels:")
+    with (folder / "airgapbuild.toml").open("a") as file:
+        file.write(_MORE)
+    show("airgapbuild", "lock", cwd=folder, env=here)
+    show("airgapbuild", "export", "--against", "bundles/builders", cwd=folder, env=here)
+    say("Behind the gap:")
+    show("airgapbuild", "load", "bundles/builders-differential", cwd=folder, env=there, inside=site)
 
 
 def main() -> int:
