@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airgapbuild.bundle.frames import Readable
-    from airgapbuild.bundle.index import BundledFile, RequiredBlob
+    from airgapbuild.bundle.index import BundledFile, OlderBlob, RequiredBlob
 
 _WORKERS: Final = 2
 _SMALL: Final = {
@@ -63,6 +63,8 @@ class Verified:
     files: tuple[CheckedFile, ...]
     requires: tuple[RequiredBlob, ...] = ()
     """What a differential bundle leaves out, each once: whoever loads it must have it."""
+    references: tuple[OlderBlob, ...] = ()
+    """Older layers by which it tells some of its own, of which only the sums are proven here."""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -108,7 +110,13 @@ def verify(folder: Path, *, quick: bool = False, progress: Progress = SILENT) ->
     task.done(f"{len(files)} files")
     tarballs = found.index.files if found.index else ()
     requires = {blob.digest: blob for file in tarballs for blob in file.requires}
-    return Verified(folder, tuple(_rows(found, problems)), tuple(requires.values()))
+    references = {blob.digest: blob for file in tarballs for blob in file.references}
+    return Verified(
+        folder,
+        tuple(_rows(found, problems)),
+        tuple(requires.values()),
+        tuple(references.values()),
+    )
 
 
 def _missing(found: Survey) -> list[Problem]:
