@@ -1,6 +1,6 @@
 # make demo    see it work: a sealed daemon, a bundle, a builder, a build
 # make test    everything that CI runs
-.PHONY: demo test lint bed bench schemas format clean
+.PHONY: demo test lint bed bench fuzz schemas format clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,7 +16,7 @@ demo: $(VENV)/.made
 	$(BIN)/python -m tests.engines.demo
 
 test: lint bed
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -32,6 +32,11 @@ bed: $(VENV)/.made
 
 bench: $(VENV)/.made bed
 	$(BIN)/python -m tests.bench
+
+# A million inputs for whatever reads a bundle; INPUTS=10000 for a look.
+fuzz: $(VENV)/.made
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz $(INPUTS)
 
 schemas: $(VENV)/.made
 	$(BIN)/python -m schemas.generate

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import hypothesis
 import pytest
 
 from tests.engines.bed import Bed, BedError
@@ -18,6 +19,7 @@ from tests.engines.netns import Namespace
 from tests.engines.parts.part import Shelf
 from tests.engines.registry import Registry
 from tests.engines.registry import images as read_images
+from tests.support.keys import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,9 +27,30 @@ if TYPE_CHECKING:
     from tests.engines.layout import Image
 
 
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+
+
 def pytest_configure() -> None:
     """A run that is told to end tears its fixtures down, as with Ctrl-C: daemons end with it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_keyboard_interrupt() -> None:
+    """The processes that share a run hear of its end, while they have the time for theirs."""
+    own = os.getpid()
+    for child in Path(f"/proc/{own}/task/{own}/children").read_text().split():
+        if b"execnet" in Path(f"/proc/{child}/cmdline").read_bytes():
+            os.kill(int(child), signal.SIGTERM)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares a daemon runs in one process, and so does what shares a file's fixtures."""
+    for item in items:
+        chosen = getattr(item, "callspec", None)
+        shared = chosen.params.get("daemon") if chosen else None
+        group = "-".join(shared) if shared else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 ROOM_MB = 4096
@@ -76,6 +99,13 @@ def bed() -> Shelf:
 @pytest.fixture(scope="session")
 def images(bed: Shelf) -> dict[str, Image]:
     return read_images(bed)
+
+
+@pytest.fixture(scope="session")
+def keys(bed: Shelf, tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    """With the OpenSSH on PATH: another one in each root folder of `pythons`."""
+    keygen = shutil.which("ssh-keygen") or bed.part("ssh") / "bin/ssh-keygen"
+    return Keys(Path(keygen).parent, tmp_path_factory.mktemp("keys"))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from airgapbuild.builder.settings import settings
 from airgapbuild.bundle.reader import peek
-from airgapbuild.errors import UsageError
+from airgapbuild.files import must_exist
 from airgapbuild.lockfile import read_lock
 from airgapbuild.resolve import changes
 
@@ -80,8 +80,7 @@ def diff(old: Path, new: Path) -> Diff:
 
 
 def _side(path: Path) -> _Side:
-    if not path.exists():
-        raise UsageError(f"{path}: there is no such file or folder")
+    must_exist(path)
     if path.is_dir():
         bundle = peek(path)
         return _Side(bundle.lock, bundle.index)

@@ -28,6 +28,22 @@ _M = TypeVar("_M", bound=BaseModel)
 Many = Annotated[tuple[_T, ...], Strict(strict=False)]
 """An array of a document, as a tuple."""
 
+_MARK = re.compile(
+    r"""
+    \"{3} [^"\\]*+ (?: (?: \\. | "(?!"") ) [^"\\]*+ )*+ \"{3,5}
+    | '{3} [^']*+ (?: '(?!'') [^']*+ )*+ '{3,5}
+    | " [^"\\\n]*+ (?: \\. [^"\\\n]*+ )*+ "
+    | ' [^'\n]*+ '
+    | \# [^\n]*+
+    | [\[\]{}\n]
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""The strings, comments, brackets and line ends of a valid document."""
+_DEEP = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){64}""")
+"""A dotted key of so many parts that tomllib would take its time, which grows with their square."""
+_OPENING = ("[", "{")
+_CLOSING = ("]", "}")
 _POSITION = re.compile(r" \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$")
 
 
@@ -89,17 +105,21 @@ def parse_document(raw: bytes, name: str) -> Document:
     Raises:
         ValueError: they are not UTF-8 or not TOML; the message has file, line and column.
     """
+    deep = f"{name}: not TOML that anybody wrote: nested too deeply"
     try:
         text = raw.decode()
+        if _DEEP.search(text):
+            raise ValueError(deep)
         values = tomllib.loads(text)
+        lines = dict(_key_lines(text))
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ValueError(f"{name}:{line}: not UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise ValueError(_syntax(name, text, str(error))) from error
     except RecursionError as error:
-        raise ValueError(f"{name}: not TOML that anybody wrote: nested too deeply") from error
-    return Document(name, values, dict(_key_lines(text)))
+        raise ValueError(deep) from error
+    return Document(name, values, lines)
 
 
 def meaning_of(value: object) -> Digest:
@@ -143,20 +163,18 @@ def _key_lines(text: str) -> Iterator[tuple[_Key, int]]:
 def _statements(text: str) -> Iterator[tuple[int, str]]:
     """The statements of a valid document, each with its first line.
 
-    A value may go on over several lines; the statement is whole as soon as tomllib takes it.
+    Only brackets and strings go on over the end of a line.
     """
-    pending, start = "", 0
-    for number, line in enumerate(text.split("\n"), 1):
-        if not pending and (not line.strip() or line.lstrip().startswith("#")):
-            continue
-        start = start if pending else number
-        pending += line + "\n"
-        try:
-            tomllib.loads(pending)
-        except tomllib.TOMLDecodeError:
-            continue
-        yield start, pending
-        pending = ""
+    depth, start, first, line = 0, 0, 1, 1
+    for found in _MARK.finditer(text + "\n"):
+        mark = found[0]
+        depth += (mark in _OPENING) - (mark in _CLOSING)
+        line += mark.count("\n")
+        if mark == "\n" and depth == 0:
+            statement = text[start : found.end()]
+            if statement.strip() and not statement.lstrip().startswith("#"):
+                yield first, statement
+            start, first = found.end(), line
 
 
 def _header(parsed: dict[str, Any]) -> tuple[_Key, bool]:

@@ -12,12 +12,13 @@
     ├── IntegrityError   6   content is not what its digest or size says
     ├── BundleError      7   a bundle is incomplete or cannot be read
     ├── DaemonError      8   the Docker daemon
-    └── BuilderError     9   buildx or the builder
+    ├── BuilderError     9   buildx or the builder
+    └── SignatureError  10   a bundle is not signed as wanted, or older than wanted
 
 An error has one line that says what and where, and mostly a hint: what to do. Documents and
-bundles report all their problems at once, one a line. Exit code 0 is success and 1 a bug of ours;
-10 is kept for signatures. Foreign exceptions are translated where their library is at home
-(`registry.transport`, `engine.connection`), nowhere else.
+bundles report all their problems at once, one a line. Exit code 0 is success and 1 a bug of ours.
+Foreign exceptions are translated where their library is at home (`registry.transport`,
+`engine.connection`), nowhere else.
 """
 
 from __future__ import annotations
@@ -118,3 +119,10 @@ class BuilderError(AirgapbuildError):
 
     exit_code = 9
     kind = "builder"
+
+
+class SignatureError(AirgapbuildError):
+    """A bundle is not signed as its receiver wants it, is too old, or cannot be signed."""
+
+    exit_code = 10
+    kind = "signature"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,18 +11,22 @@ from airgapbuild.bundle.index import (
     BUILDER_FILE,
     BUILDKITD_FILE,
     INDEX_FILE,
+    INSTALL_FILE,
+    SIGNATURE_FILE,
     SUMS_FILE,
     VERSION,
     BundledFile,
     BundleIndex,
+    constructed,
     is_partial,
     parse_sums,
-    partial_name,
+    under_construction,
 )
 from airgapbuild.bundle.packaging import DEFAULT_PACKAGING, Packaging
 from airgapbuild.bundle.reader import open_bundle
-from airgapbuild.bundle.writer import small_file, write_index
+from airgapbuild.bundle.writer import claimed, small_file, write_index
 from airgapbuild.errors import AirgapbuildError, BundleError
+from airgapbuild.far_side.script import install_script
 from airgapbuild.fetch import DEFAULT_PACE, Pace
 from airgapbuild.files import write_if_changed
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
@@ -33,9 +34,9 @@ from airgapbuild.lockfile import Lock, LockedImage, LockedPlatform, render_lock
 from airgapbuild.oci.digest import digest_of
 from airgapbuild.packing import Pin, name_of, pack
 from airgapbuild.progress import SILENT, Progress
+from airgapbuild.repack import repack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from airgapbuild.bundle.reader import Bundle
@@ -48,7 +49,7 @@ class Exported:
 
     index: BundleIndex
     written: tuple[str, ...]
-    """The tarballs that were made; the others were there, and right."""
+    """The tarballs that were made or packed anew; the others were there, and right."""
     fetched: int
     """Bytes of blobs that came from the source."""
     changed: bool
@@ -66,10 +67,11 @@ def export(
 ) -> Exported:
     """The bundle of a lock, in `folder`.
 
-    Tarballs that are there and right are left alone; files of an older bundle that do not belong
-    to this one go away. The old bundle stays whole until everything new has arrived; a run that is
-    killed while it renames leaves sums that do not match, which every reader refuses. What a run
-    has left that was killed, or that a registry failed, is gone on from.
+    Tarballs that are there and right are left alone, or packed anew where they lie if the packaging
+    is another now; files of an older bundle that do not belong to this one go away. The old bundle
+    stays whole until everything new has arrived; a run that is killed while it renames leaves sums
+    that do not match, which every reader refuses. What a run has left that was killed, or that a
+    registry failed, is gone on from.
 
     Raises:
         RegistryError, IntegrityError: something cannot be had, or is not what the lock says.
@@ -78,7 +80,8 @@ def export(
     """
     pins = [(image, locked) for image in lock.image for locked in image.platform]
     try:
-        with _claimed(folder):
+        _make_folder(folder)
+        with claimed(folder):
             foreign = _foreign(folder, {name_of(pin) for pin in pins})
             old = _bundle_there(folder, progress)
             if old and packaging.against and not old.index.against:
@@ -86,6 +89,7 @@ def export(
                     f"{folder}: holds a whole bundle, which a differential one would replace",
                     hint="choose another folder with -o",
                 )
+            old, packed = _packed(old, pins, packaging, progress)
             kept = {name_of(pin): file for pin in pins if (file := _kept(old, pin, packaging))}
             missing = [pin for pin in pins if name_of(pin) not in kept]
             _go_on(folder, {name_of(pin) for pin in missing}, old)
@@ -94,27 +98,18 @@ def export(
             index, changed = _finish(lock, packaging, files, folder, foreign)
     except OSError as error:
         raise BundleError(f"{error.filename or folder}: {error.strerror}") from error
-    return Exported(index, tuple(made), fetched, changed or bool(made))
+    written = (*packed, *made)
+    return Exported(index, written, fetched, changed or bool(written))
 
 
-@contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """The folder, made where it was missing, with no other export at work in it."""
+def _make_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise BundleError(f"{folder}: is not a folder")
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise BundleError(f"{folder}: another export is at work here") from None
-    finally:
-        os.close(handle)
 
 
 def _foreign(folder: Path, wanted: set[str]) -> set[str]:
-    """The files of an older bundle that are not of this one.
+    """The files of an older bundle: those whose names this one does not use have to go.
 
     Raises:
         BundleError: the folder holds something that no bundle of ours left there.
@@ -123,12 +118,14 @@ def _foreign(folder: Path, wanted: set[str]) -> set[str]:
         ours = set(parse_sums((folder / SUMS_FILE).read_bytes(), SUMS_FILE))
     except (FileNotFoundError, BundleError):
         ours = set()
-    small = {LOCK_FILE, BUILDKITD_FILE, BUILDER_FILE, INDEX_FILE, SUMS_FILE}
-    for path in sorted(folder.iterdir()):
-        if not is_partial(path.name) and path.name not in ours | wanted | small:
+    small = {LOCK_FILE, BUILDKITD_FILE, BUILDER_FILE, INSTALL_FILE}
+    small |= {INDEX_FILE, SUMS_FILE, SIGNATURE_FILE}
+    there = {path.name for path in folder.iterdir() if not is_partial(path.name)}
+    for name in sorted(there):
+        if {name, constructed(name)}.isdisjoint(ours | wanted | small):
             hint = "a bundle has a folder of its own: choose another with -o, or move this away"
-            raise BundleError(f"{path}: is not a file of a bundle", hint=hint)
-    return ours - wanted - small
+            raise BundleError(f"{folder / name}: is not a file of a bundle", hint=hint)
+    return (ours | there) - small
 
 
 def _bundle_there(folder: Path, progress: Progress) -> Bundle | None:
@@ -149,15 +146,26 @@ def _bundle_there(folder: Path, progress: Progress) -> Bundle | None:
 def _go_on(folder: Path, missing: set[str], old: Bundle | None) -> None:
     """Leaves of killed runs what the tarballs that are still to be made can go on from.
 
-    A tarball that no sums vouch for is as good as one under construction.
+    A tarball that no sums vouch for is as good as one under construction, and so is a part of one.
     """
-    partial = {partial_name(name): name for name in missing}
-    for path in folder.iterdir():
-        if is_partial(path.name) and path.name not in partial:
+    for path in sorted(folder.iterdir()):
+        ours = constructed(path.name) in missing
+        if is_partial(path.name) and not ours:
             path.unlink()
-    for unfinished, name in partial.items():
-        if old is None and (folder / name).exists() and not (folder / unfinished).exists():
-            (folder / name).rename(folder / unfinished)
+        elif ours and old is None and not is_partial(path.name):
+            unfinished = folder / under_construction(path.name)
+            if not unfinished.exists():
+                path.rename(unfinished)
+
+
+def _packed(
+    old: Bundle | None, pins: list[Pin], packaging: Packaging, progress: Progress
+) -> tuple[Bundle | None, tuple[str, ...]]:
+    """The old bundle with those of its tarballs in the new packaging that stay, and their names."""
+    if old is None:
+        return None, ()
+    staying = {name_of(pin) for pin in pins if _kept(old, pin, packaging)}
+    return repack(old, packaging.part_size, staying, progress=progress)
 
 
 def _kept(old: Bundle | None, pin: Pin, packaging: Packaging) -> BundledFile | None:
@@ -196,7 +204,11 @@ def _finish(
 ) -> tuple[BundleIndex, bool]:
     """Writes the small files and removes an older bundle's; whether anything had to change."""
     raw_lock = render_lock(lock)
-    contents = {LOCK_FILE: raw_lock, BUILDKITD_FILE: render(lock.buildkitd)}
+    contents = {
+        LOCK_FILE: raw_lock,
+        BUILDKITD_FILE: render(lock.buildkitd),
+        INSTALL_FILE: install_script(),
+    }
     if instance := wanted_instance(lock):
         contents[BUILDER_FILE] = instance.document()
     small = [small_file(name, content) for name, content in contents.items()]
@@ -212,8 +224,8 @@ def _finish(
         files=files,
     )
     written = [write_if_changed(folder / name, content) for name, content in contents.items()]
-    gone = foreign | ({BUILDER_FILE} - contents.keys())
-    for name in gone:
+    stored = {part.name for file in files for part in file.stored}
+    for name in (foreign | {BUILDER_FILE}) - stored:
         (folder / name).unlink(missing_ok=True)
     changed = write_index(folder, index)
     return index, changed or any(written)

@@ -8,10 +8,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from airgapbuild.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _UMASK_PROOF = 0o644
+
+
+def must_exist(path: Path) -> None:
+    """Returns only if there is something of this name.
+
+    Raises:
+        UsageError: there is not.
+    """
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such file or folder")
 
 
 @contextmanager

@@ -7,19 +7,21 @@ layers not at all. Whether all is whole and right, `verify` tells.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from airgapbuild.builder.settings import settings
 from airgapbuild.bundle.head import is_tarball, read_head
+from airgapbuild.bundle.index import part_name, whole_name
 from airgapbuild.bundle.reader import Bundle, peek
 from airgapbuild.errors import UsageError
+from airgapbuild.files import must_exist
 from airgapbuild.lockfile import LockedImage, LockedPlatform, read_lock
 from airgapbuild.oci.content import parse_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from airgapbuild.bundle.index import BundledFile, OlderBlob
@@ -118,19 +120,34 @@ def inspect(path: Path) -> Inspected:
         UsageError: there is nothing of this name.
         BundleError, IntegrityError, LockError: it cannot be read, or is none of the three.
     """
-    if not path.exists():
-        raise UsageError(f"{path}: there is no such file or folder")
+    must_exist(path)
     if path.is_dir():
-        bundle = peek(path)
-        images = tuple(_locked(image, bundle) for image in bundle.lock.image)
-        return Inspected("bundle", path, images, bundle.lock)
+        return inspect_bundle(peek(path))
+    if path.name not in {whole_name(path.name), first_part := part_name(whole_name(path.name), 1)}:
+        raise UsageError(
+            f"{path}: is not the first part", hint=f"give {path.with_name(first_part)}"
+        )
     if is_tarball(path):
         return Inspected("tarball", path, (_headed(path),))
     lock = read_lock(path)
-    return Inspected("lock", path, tuple(_locked(image, None) for image in lock.image), lock)
+    return Inspected("lock", path, tuple(_locked(image) for image in lock.image), lock)
 
 
-def _locked(image: LockedImage, bundle: Bundle | None) -> InspectedImage:
+def inspect_bundle(bundle: Bundle, *, unread: Collection[str] = ()) -> Inspected:
+    """What is in a bundle. Of the tarballs in `unread`, only what the lock says of them.
+
+    Raises:
+        BundleError, IntegrityError, LockError: another tarball cannot be read.
+    """
+    files = tuple(file for file in bundle.index.files if file.name not in unread)
+    readable = replace(bundle, index=bundle.index.model_copy(update={"files": files}))
+    images = tuple(_locked(image, bundle, readable) for image in bundle.lock.image)
+    return Inspected("bundle", bundle.folder, images, bundle.lock)
+
+
+def _locked(
+    image: LockedImage, bundle: Bundle | None = None, readable: Bundle | None = None
+) -> InspectedImage:
     return InspectedImage(
         name=image.name,
         role=image.role,
@@ -139,16 +156,17 @@ def _locked(image: LockedImage, bundle: Bundle | None) -> InspectedImage:
         media_type=image.media_type,
         digest=image.digest,
         size=image.size,
-        platforms=tuple(_platform(image, locked, bundle) for locked in image.platform),
+        platforms=tuple(_platform(image, locked, bundle, readable) for locked in image.platform),
     )
 
 
 def _platform(
-    image: LockedImage, locked: LockedPlatform, bundle: Bundle | None
+    image: LockedImage, locked: LockedPlatform, bundle: Bundle | None, readable: Bundle | None
 ) -> InspectedPlatform:
     file = bundle.index.tarball(image.name, locked.platform) if bundle else None
     here = bundle is not None and bundle.has(image, locked)
-    documents = bundle.image(image, locked) if bundle and here else None
+    legible = readable is not None and readable.has(image, locked)
+    documents = readable.image(image, locked) if readable and legible else None
     referrers = (
         Evidence(entry.digest, (entry.artifact_type,)) for entry in image.referrers_of(locked)
     )

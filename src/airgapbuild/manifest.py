@@ -11,7 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, Strict, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    Strict,
+    ValidationError,
+    ValidationInfo,
+)
 
 from airgapbuild.buildkitd import Buildkitd, mirror
 from airgapbuild.document import (
@@ -46,6 +54,18 @@ HIGHEST_LEVEL: Final = 19
 """Of zstd. Beyond it memory grows to gigabytes, and next to nothing is gained."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+_SIZE = re.compile(r"([0-9]{1,15})(KiB|MiB|GiB|KB|MB|GB)?", re.ASCII)
+_UNITS = {
+    None: 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KiB": 1 << 10,
+    "MiB": 1 << 20,
+    "GiB": 1 << 30,
+}
+LEAST_PART_SIZE: Final = 1 << 20
+"""In bytes. A typing error shall not make a thousand files."""
 _BUILDER_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9._-]*", re.ASCII)
 
 
@@ -69,6 +89,24 @@ def builder_name(text: str) -> str:
             "and not 'default'"
         )
     return text
+
+
+def parse_part_size(text: object) -> int:
+    """The bytes that `1900MiB`, `100MB` or a plain number are.
+
+    Raises:
+        ValueError: it is no size, or less than a MiB.
+    """
+    found = _SIZE.fullmatch(text) if isinstance(text, str) else None
+    if type(text) is int:
+        size = text
+    elif found:
+        size = int(found[1]) * _UNITS[found[2]]
+    else:
+        raise ValueError(f"{text!r} is no size: write 1900MiB, 100MB (KiB, GiB, KB, GB) or bytes")
+    if size < LEAST_PART_SIZE:
+        raise ValueError(f"{text!r} is less than 1MiB, the least for a part")
+    return size
 
 
 def _tag(reference: Reference) -> Reference:
@@ -122,7 +160,7 @@ class RegistrySettings(Table):
 
 
 class BundleEntry(Table):
-    """What the bundle is to hold beside the images."""
+    """What the bundle is to hold beside the images, and how it is packed."""
 
     attestations: bool = Field(
         default=True,
@@ -135,6 +173,25 @@ class BundleEntry(Table):
     )
     level: LevelField | None = Field(
         default=None, description="Of zstd, for compact layers: 1 (fast) to 19 (small)."
+    )
+    part_size: Annotated[
+        int | None,
+        BeforeValidator(parse_part_size, json_schema_input_type=int | str),
+    ] = Field(
+        default=None,
+        description="Larger tarballs come in parts of this size: 1900MiB, 100MB, or bytes.",
+    )
+
+
+class PolicyEntry(Table):
+    """What is demanded of a bundle where it is taken over; nothing of it goes into one."""
+
+    allowed_signers: PathField | None = Field(
+        default=None,
+        description="Who may have signed it: a file as ssh-keygen(1) has it under ALLOWED SIGNERS.",
+    )
+    min_serial: NonNegativeInt | None = Field(
+        default=None, description="The lowest serial that is not too old."
     )
 
 
@@ -172,7 +229,11 @@ class Manifest(Table):
         "host[:port]/path; of several keys that an image begins with, the longest counts.",
     )
     bundle: BundleEntry = Field(
-        default_factory=BundleEntry, description="What it holds beside the images."
+        default_factory=BundleEntry,
+        description="What it holds beside the images, and how it is packed.",
+    )
+    policy: PolicyEntry | None = Field(
+        default=None, description="What `verify` and `load` with --file demand of a bundle."
     )
     builder: BuilderEntry | None = Field(default=None, description="The builder, if one is wanted.")
     buildkitd: Buildkitd = Field(

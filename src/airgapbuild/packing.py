@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from airgapbuild.bundle.index import BundledFile, RequiredBlob
+    from airgapbuild.bundle.index import BundledFile
     from airgapbuild.bundle.packaging import Packaging
     from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
@@ -56,19 +56,16 @@ def pack(
         return {}, 0
     with pool(pace.workers, "export") as threads:
         images = list(threads.map(lambda pin: read_pinned(source, *pin), pins))
-    level = packaging.compact_level
-    if level:
+    if packaging.compact_level:
         for pin, image in zip(pins, images, strict=True):
             raw_layers(image, name_of(pin))
     tarballs: list[Tarball] = []
     try:
         for pin, image in zip(pins, images, strict=True):
-            # What a compact tarball leaves out has to be measured all the same.
-            requires = () if level else packaging.left_out(*pin, image)
-            tarballs.append(_tarball(folder, pin, image, requires))
+            tarballs.append(_tarball(folder, pin, image, packaging))
         fetched = _fetch(pins, tarballs, source, progress, pace)
         made: list[Tarball] | list[CompactTarball] = tarballs
-        if level:
+        if packaging.compact_level:
             made = _compact(folder, pins, images, tarballs, packaging, progress)
         return {tarball.name: tarball.commit() for tarball in made}, fetched
     except RegistryError as error:
@@ -123,12 +120,19 @@ def _unfinished(error: RegistryError) -> RegistryError:
     return RegistryError(error.message, hint=hint, status=error.status)
 
 
-def _tarball(
-    folder: Path, pin: Pin, image: PlatformImage, requires: tuple[RequiredBlob, ...]
-) -> Tarball:
+def _tarball(folder: Path, pin: Pin, image: PlatformImage, packaging: Packaging) -> Tarball:
     locked_image, locked = pin
-    members = archive_members(image, locked_image.names, wanted=beyond(requires))
-    tarball = Tarball(folder, name_of(pin), members, locked_image.name, locked.platform)
+    # What a compact tarball leaves out has to be measured all the same.
+    is_compact = packaging.compact_level is not None
+    requires = () if is_compact else packaging.left_out(*pin, image)
+    tarball = Tarball(
+        folder,
+        name_of(pin),
+        archive_members(image, locked_image.names, wanted=beyond(requires)),
+        locked_image.name,
+        locked.platform,
+        part_size=None if is_compact else packaging.part_size,
+    )
     tarball.requires = requires
     return tarball
 
@@ -142,13 +146,13 @@ def _compact(
     progress: Progress,
 ) -> list[CompactTarball]:
     """The compact tarballs that these exact ones come to, and that take their place."""
-    made = [CompactTarball(folder, tarball) for tarball in exact]
+    made = [CompactTarball(folder, tarball, packaging) for tarball in exact]
     size = sum(layer.size for image in images for layer in image.layers)
     task = progress.task("compress", 2 * size)
 
     def fill(it: tuple[CompactTarball, PlatformImage, Pin]) -> None:
         tarball, image, pin = it
-        tarball.fill(image, pin, packaging, task)
+        tarball.fill(image, pin, task)
 
     try:
         with pool(_ENCODERS, "compress") as threads:

@@ -27,7 +27,17 @@ from typing import TYPE_CHECKING
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.engines.parts import connected, engines, images, programs, pythons, referrers
+from tests.engines.parts import (
+    browser,
+    connected,
+    engines,
+    images,
+    programs,
+    pythons,
+    referrers,
+    shells,
+    ssh,
+)
 from tests.engines.parts.part import RecipeError, key, kill_running, run
 from tests.engines.process import NotReadyError
 
@@ -37,7 +47,7 @@ if TYPE_CHECKING:
 
 PARTS = {
     part.name: part
-    for recipes in (engines, programs, referrers, images, pythons, connected)
+    for recipes in (engines, programs, referrers, images, pythons, connected, ssh, browser, shells)
     for part in recipes.PARTS
 }
 

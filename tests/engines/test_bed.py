@@ -1,4 +1,4 @@
-"""The bed does what it says: each engine starts, each builder boots, each registry serves."""
+"""The bed does what it says: each engine starts, each registry serves. See test_flow for boots."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ import pytest
 from tests.engines import layout
 from tests.engines.daemon import BUILDX, Buildx, Daemon
 from tests.engines.registry import USER, Registry
-from tests.engines.root import Root
 
 if TYPE_CHECKING:
     from tests.conftest import FreshDaemon
@@ -141,45 +140,6 @@ def tarball(
     return target
 
 
-@pytest.fixture(scope="session")
-def loaded(daemon: Daemon, tarball: Path) -> Daemon:
-    daemon.docker("load", "-i", tarball)
-    return daemon
-
-
-def test_the_builder_image_is_loaded_under_both_names(
-    loaded: Daemon, images: dict[str, layout.Image]
-) -> None:
-    image = images[BUILDKIT]
-    wanted = {"classic": image.platforms["linux/amd64"].config, "containerd": image.index}
-    for name in (SEALED, BUILDKIT):
-        said = loaded.docker("image", "inspect", "--format", "{{.Id}}", name).stdout
-        assert said.strip() == wanted[loaded.store]
-
-
-def capable() -> bool:
-    """Say whether this machine has CAP_SYS_RESOURCE (24), which Engine 20.10's containers need."""
-    status = Path("/proc/self/status").read_text()
-    return bool(int(status.partition("CapEff:")[2].split()[0], 16) >> 24 & 1)
-
-
-def test_the_builder_boots_and_builds(loaded: Daemon, config: Path, tmp_path: Path) -> None:
-    if loaded.engine == "20.10" and not capable():
-        return
-    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY hello /\n")
-    (tmp_path / "hello").write_text("hello")
-    options = ("--driver-opt", f"image={SEALED},network=host", "--name", "airgap")
-    loaded.docker("buildx", "create", *options, config=config)
-    try:
-        said = loaded.docker("buildx", "inspect", "--bootstrap", "airgap", config=config).stdout
-        assert "v0.34.2" in said
-        output = ("--output", f"type=local,dest={tmp_path / 'out'}")
-        loaded.docker("buildx", "build", "--builder", "airgap", *output, tmp_path, config=config)
-    finally:
-        loaded.docker("buildx", "rm", "airgap", config=config)
-    assert (tmp_path / "out/hello").read_text() == "hello"
-
-
 def test_tls_in_the_environment_reaches_the_daemon(fresh_daemon: FreshDaemon) -> None:
     daemon = fresh_daemon("28.5", "containerd", tls=True)
     assert daemon.env["DOCKER_TLS_VERIFY"] == "1"
@@ -223,15 +183,6 @@ def test_the_host_keeps_its_own_resolver(closed: Namespace) -> None:
     inside = closed.run(["cat", "/etc/resolv.conf"]).stdout
     assert inside == "nameserver 203.0.113.53\n" != before
     assert Path("/etc/resolv.conf").read_text() == before
-
-
-@pytest.mark.parametrize("version", ["3.13", "3.14"])
-def test_another_python_makes_environments(bed: Shelf, version: str, tmp_path: Path) -> None:
-    root = Root(bed.part(f"pythons/{version}"), tmp_path / "scratch", binds=(REPOSITORY,))
-    root.run([f"python{version}", "-m", "venv", "/venv"])
-    assert not (root.folder / "venv").exists()
-    said = root.run(["/venv/bin/python", "-c", f"print(open('{__file__}').readline())"]).stdout
-    assert said.startswith('"""The bed does what it says')
 
 
 def leftovers(folder: Path) -> list[bytes]:

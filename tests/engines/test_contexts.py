@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engines.bundles import manifest
+from tests.engines.bundles import make_bundle, manifest
 from tests.engines.daemon import Daemon, docker_config
 from tests.engines.site import Site
-from tests.support.program import airgapbuild
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,11 +44,7 @@ def shipped(registry: Registry, busybox: str, tmp_path_factory: pytest.TempPathF
     """A bundle with a builder, a frontend and a base image."""
     folder = tmp_path_factory.mktemp("shipped")
     text = manifest(registry.address, busybox).replace("[registries", FRONTEND + "[registries")
-    (folder / "airgapbuild.toml").write_text(text)
-    for command in ("lock", "export"):
-        done = airgapbuild(command, cwd=folder)
-        assert done.returncode == 0, done.stderr
-    return folder / "bundles" / "builders"
+    return make_bundle(folder, text)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +101,8 @@ def test_a_file_for_bake(site: Site, context: Path, tmp_path: Path) -> None:
     (tmp_path / "bake.json").write_text(json.dumps({"target": {"app": target}}))
     with site.daemon.namespace.capture() as seen:
         files = ("-f", tmp_path / "bake.json", "-f", tmp_path / "airgap.json")
-        site.docker("buildx", "bake", "--no-cache", "--allow", "fs=*", *files, "app")
+        allowed = ("--allow", f"fs.read={site.home}/.local", "--allow", f"fs={tmp_path}")
+        site.docker("buildx", "bake", "--no-cache", *allowed, *files, "app")
     check(tmp_path / "out")
     assert not seen.packets
 

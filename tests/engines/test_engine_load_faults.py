@@ -56,7 +56,11 @@ def test_what_goes_wrong_on_our_side_comes_out_as_itself(
     assert held.image(name) is None
 
 
-@pytest.mark.parametrize("layer", [b"no gzip, no tar" * 100, gzip.compress(b"no tar" * 1000)])
+@pytest.mark.parametrize(
+    "layer",
+    [b"no gzip, no tar" * 100, gzip.compress(b"no tar" * 1000)],
+    ids=["no gzip", "no tar"],
+)
 def test_a_layer_that_cannot_be_unpacked_is_an_error(held: Daemon, name: str, layer: bytes) -> None:
     # Salted, for the containerd store keeps what it could not unpack.
     layer += os.urandom(8)

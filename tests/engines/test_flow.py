@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airgapbuild.bundle.signature import sign_bundle
+from airgapbuild.signing import SshKeygen
 from tests.conftest import ROOM_MB, FreshDaemon
 from tests.engines.daemon import BOOTING, Daemon, docker_config
 from tests.engines.netns import Namespace
 from tests.engines.site import BUILDER, CONTAINER, Site
+from tests.support.forgery import make_two
+from tests.support.keys import Keys
 from tests.support.program import HEARS_SIGNALS, PROGRAM, environment
 from tests.support.relay import Relay
 
@@ -30,6 +34,16 @@ NAMES = (
     "moby/buildkit:buildx-stable-1",
     "127.0.0.1:1/airgapbuild/moby/buildkit:v0.34.2",
 )
+
+
+SIGNED = """
+version = 1
+name = "b"
+platforms = ["linux/amd64"]
+[images.kit]
+ref = "kit:1"
+role = "base"
+"""
 
 
 @pytest.fixture
@@ -223,6 +237,23 @@ def test_of_a_damaged_bundle_not_one_byte_reaches_the_daemon(
     assert empty.docker("image", "ls", "--quiet") == ""
 
 
+def test_a_bundle_in_parts_is_loaded_without_joining(
+    empty: Site, bundle: Path, lock: Lock, tmp_path: Path
+) -> None:
+    parted = Path(shutil.copytree(bundle, tmp_path / "parted"))
+    done = empty.airgapbuild("split", "--size", "20MB", parted)
+    assert done.returncode == 0, done.stderr
+    parts = sorted(parted.glob("buildkit_*_linux-amd64.oci.tar.zst.0*"))
+    assert len(parts) > 2
+    assert empty.load(parted, "--no-boot")["images"][0]["action"] == "loaded"
+    assert empty.inspect(NAMES[0])["Id"] == expected_id(lock, empty.daemon.store)
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=parted, check=True)
+    parts[1].unlink()
+    done = empty.airgapbuild("load", "--no-boot", parted)
+    assert done.returncode == 7
+    assert f"{parts[1].name}: is missing" in done.stderr
+
+
 def test_an_interrupted_load_ends_at_once_and_can_be_run_again(
     empty: Site, bundle: Path, tmp_path: Path
 ) -> None:
@@ -255,3 +286,17 @@ def test_the_base_image_lies_in_a_layout_that_builds_can_name(
         *("buildx", "build", "--build-context", context, "--output", tmp_path / "out", tmp_path)
     )
     assert (tmp_path / "out/greeting").read_text() == "hi\n"
+
+
+def test_a_signed_bundle_is_loaded_and_its_signer_told(
+    newest: Site, keys: Keys, tmp_path: Path
+) -> None:
+    bundle = make_two(tmp_path / "b", SIGNED)
+    key = keys.make("ann")
+    sign_bundle(bundle, key, SshKeygen.find(keys.environ), pytest.fail)
+    demand = ("--allowed-signers", str(keys.allow(key, "ann")))
+    signer = {"principal": "ann", "key": {"type": "ED25519", "fingerprint": keys.fingerprint(key)}}
+    assert newest.load(bundle, *demand)["signer"] == signer
+    told = newest.airgapbuild("load", bundle, *demand).stdout
+    assert told.startswith(f"signed by ann (ED25519 key {keys.fingerprint(key)})\n")
+    assert newest.load(bundle)["signer"] is None

@@ -54,7 +54,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
     [path] = built.glob("airgapbuild-*.whl")
     with ZipFile(path) as wheel:
         tops = {name.split("/")[0] for name in wheel.namelist()}
-        assert "airgapbuild/py.typed" in wheel.namelist()
+        assert {"airgapbuild/py.typed", "airgapbuild/report/style.css"} <= {*wheel.namelist()}
     assert {top.partition("-")[0] for top in tops} == {"airgapbuild"}
 
 

@@ -38,6 +38,14 @@ platforms = ["linux/amd64"]
 ref = "tool:1"
 role = "tool"
 """
+_BUILDER = """role = "builder"
+tags = ["tool:stable"]
+[builder]
+name = "b"
+image = "tool"
+[buildkitd.worker.oci]
+max-parallelism = 4
+"""
 TARBALL = "tool_1_linux-amd64.oci.tar.zst"
 
 
@@ -49,6 +57,13 @@ def make_bundle(folder: Path, packaging: Packaging = DEFAULT_PACKAGING) -> Path:
     source = MemorySource()
     source.publish("tool:1", "linux/amd64", layers=(random.Random(1).randbytes(300_000), b"top"))
     return _exported(folder, source, TEXT, packaging)
+
+
+def make_tiny(folder: Path) -> Path:
+    """A bundle of a few kilobytes: a builder with one image, which has three names."""
+    source = MemorySource()
+    source.publish("tool:1", "linux/amd64", layers=(b"base", b"top"))
+    return _exported(folder, source, TEXT.replace('role = "tool"', _BUILDER), DEFAULT_PACKAGING)
 
 
 def make_two(folder: Path, text: str, packaging: Packaging = DEFAULT_PACKAGING) -> Path:

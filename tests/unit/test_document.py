@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from airgapbuild.document import parse_document
 
 TEXT = '''
@@ -61,3 +63,37 @@ def test_a_key_that_is_not_there_has_the_place_of_the_table_above() -> None:
     assert document.place(("a", "b.c", "y")) == 'f:1: a."b.c".y'
     assert document.place(("z",)) == "f: z"
     assert document.place(()) == "f"
+
+
+MANY = (
+    "[first] # ]",
+    "'a]#\"' = 'b[\"'",
+    "c = [ # [",
+    ' "]", [\'"\', "[\\"", """',
+    ']""\\"["""], \'\'\'[',
+    "''''' ]",
+    'd = """x\\""""" # two of these quotes are its own',
+    "e = {f = [{g = 1}], h.i = 2}",
+)
+
+
+def test_brackets_and_quotes_in_strings_and_comments_end_nothing() -> None:
+    document = parse_document("\n".join(MANY).encode(), "f")
+    lines = {path[-1]: line for path, line in document.lines.items() if len(path) <= 2}
+    assert lines == {"first": 1, 'a]#"': 2, "c": 3, "d": 7, "e": 8}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a." * 1000 + "a = 1", "[" + '"a" . ' * 1000 + "a]", "x = {" + "a." * 1000 + "a = 1}"],
+    ids=["key", "header", "inline"],
+)
+def test_a_key_of_a_thousand_parts_is_refused_at_once(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^f: not TOML that anybody wrote: nested too deeply"):
+        parse_document(text.encode(), "f")
+
+
+def test_values_of_many_lines_are_read_once() -> None:
+    """Whoever reads them anew for each line would need an hour for these."""
+    text = "x = [\n" + "1,\n" * 200_000 + "]\ny = 1\n"
+    assert parse_document(text.encode(), "f").lines[("y",)] == 200_003

@@ -84,6 +84,7 @@ def test_a_bundle_is_these_files(folder: Path) -> None:
         "buildkitd.toml",
         "bundle.json",
         "busybox_1.37_linux-amd64.oci.tar.zst",
+        "install.sh",
     ]
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
 
@@ -95,7 +96,7 @@ def test_coreutils_agree(folder: Path) -> None:
         check=True,
         capture_output=True,
     )
-    assert done.stdout.count(b": OK") == 7
+    assert done.stdout.count(b": OK") == 8
 
 
 def test_the_tar_lists_as_the_golden_file(folder: Path) -> None:
@@ -308,7 +309,7 @@ def test_two_exports_do_not_share_a_folder(folder: Path, lock: Lock, source: Mem
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        with pytest.raises(BundleError, match="another export is at work here"):
+        with pytest.raises(BundleError, match="another export, split or join is at work here"):
             export(lock, source, folder)
     finally:
         os.close(handle)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from airgapbuild.cli.init import TEMPLATE
 from airgapbuild.errors import ManifestError
-from airgapbuild.manifest import Manifest, parse_manifest, read_manifest
+from airgapbuild.manifest import Manifest, entry_digest, parse_manifest, read_manifest
 
 HEAD = """version = 1
 name = "builders"
@@ -67,9 +67,30 @@ def test_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
     assert parse(text, tmp_path).registries["r.example"].ca == tmp_path / "corp.pem"
 
 
+def test_a_policy_names_signers_and_a_serial(tmp_path: Path) -> None:
+    (tmp_path / "signers").write_text("x")
+    text = HEAD + IMAGE
+    policy = parse(text + '[policy]\nallowed-signers = "signers"\nmin-serial = 0', tmp_path).policy
+    assert policy is not None
+    assert (policy.allowed_signers, policy.min_serial) == (tmp_path / "signers", 0)
+    assert parse(text).policy is None
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
+        (
+            HEAD + IMAGE + '[policy]\nallowed-signers = "nobody"',
+            f"airgapbuild.toml:9: policy.allowed-signers: there is no file '{Path.cwd()}/nobody'",
+        ),
+        (
+            HEAD + IMAGE + "[policy]\nmin-serial = -1",
+            "airgapbuild.toml:9: policy.min-serial: must be greater than or equal to 0, not -1",
+        ),
+        (
+            HEAD + IMAGE + "[policy]\nsigners = 1",
+            "airgapbuild.toml:9: policy.signers: unknown key, did you mean 'allowed-signers'?",
+        ),
         (
             HEAD.replace("version = 1", "version = 2") + IMAGE,
             "airgapbuild.toml:1: version: must be 1, not 2",
@@ -273,3 +294,48 @@ def test_the_readmes_manifest_is_one(tmp_path: Path) -> None:
     (tmp_path / "certs" / "corp.pem").write_text("")
     manifest = parse(text, tmp_path)
     assert set(manifest.images) == {"buildkit", "python", "own"}
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ('"1900MiB"', 1900 << 20),
+        ('"100MB"', 100_000_000),
+        ('"4GiB"', 4 << 30),
+        ('"2GB"', 2_000_000_000),
+        ('"1024KiB"', 1 << 20),
+        ('"2000KB"', 2_000_000),
+        ('"1048576"', 1 << 20),
+        ("1048576", 1 << 20),
+    ],
+)
+def test_a_part_size_is_bytes_with_or_without_a_unit(text: str, size: int) -> None:
+    assert parse(f"{HEAD}{IMAGE}[bundle]\npart-size = {text}\n").bundle.part_size == size
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('"1900 MiB"', "'1900 MiB' is no size: write 1900MiB, 100MB (KiB, GiB, KB, GB) or bytes"),
+        ('"1.5GiB"', "'1.5GiB' is no size: write 1900MiB, 100MB (KiB, GiB, KB, GB) or bytes"),
+        ('"100mb"', "'100mb' is no size: write 1900MiB, 100MB (KiB, GiB, KB, GB) or bytes"),
+        ('"-1GiB"', "'-1GiB' is no size: write 1900MiB, 100MB (KiB, GiB, KB, GB) or bytes"),
+        ("1.5", "1.5 is no size: write 1900MiB, 100MB (KiB, GiB, KB, GB) or bytes"),
+        ("true", "True is no size: write 1900MiB, 100MB (KiB, GiB, KB, GB) or bytes"),
+        ('"1900KiBs"', "'1900KiBs' is no size: write 1900MiB, 100MB (KiB, GiB, KB, GB) or bytes"),
+        ('"1023KiB"', "'1023KiB' is less than 1MiB, the least for a part"),
+        ("1900", "1900 is less than 1MiB, the least for a part"),
+        ("0", "0 is less than 1MiB, the least for a part"),
+    ],
+)
+def test_what_is_no_part_size_is_told(text: str, message: str) -> None:
+    found = problems(f"{HEAD}{IMAGE}[bundle]\npart-size = {text}\n")
+    assert found == (f"airgapbuild.toml:9: bundle.part-size: {message}",)
+
+
+def test_a_part_size_makes_no_lock_stale() -> None:
+    plain, split = parse(HEAD + IMAGE), parse(f'{HEAD}{IMAGE}[bundle]\npart-size = "1GiB"\n')
+    platforms = plain.platforms
+    assert entry_digest(plain.images["buildkit"], platforms, plain.bundle) == entry_digest(
+        split.images["buildkit"], platforms, split.bundle
+    )

@@ -38,6 +38,7 @@ FILES = [
     ("builder.json", "builder's instance"),
     ("buildkitd.toml", "builder's configuration"),
     ("bundle.json", "index"),
+    ("install.sh", "for a far side without airgapbuild"),
     ("kit_1_linux-amd64.oci.tar.zst", "kit linux/amd64"),
     ("kit_1_linux-arm64.oci.tar.zst", "kit linux/arm64"),
     (TARBALL, "tool linux/amd64"),
@@ -309,7 +310,7 @@ def test_the_command_tells_a_whole_bundle(made: Path) -> None:
     assert told[0].split() == ["FILE", "SIZE", "WHAT"]
     assert len(told) == len(FILES) + 2
     assert all(line.endswith("  ok") for line in told[1:-1])
-    assert told[-1].startswith("b is whole: 8 files, ")
+    assert told[-1].startswith("b is whole: 9 files, ")
 
 
 def test_the_command_ends_with_6_where_content_is_wrong(folder: Path) -> None:

@@ -28,6 +28,7 @@ import zstandard
 from airgapbuild.bundle.delta import encoded
 from airgapbuild.bundle.frames import decoded, stored, stored_length
 from airgapbuild.bundle.index import BundledBlob
+from airgapbuild.bundle.parts import opened
 from airgapbuild.bundle.walk import Stream
 from airgapbuild.oci.archive import BLOCK, END, archive_size, blob_digest, member_chunks
 
@@ -35,12 +36,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from airgapbuild.bundle.index import BundledFile
     from airgapbuild.bundle.older import OlderLayer
     from airgapbuild.oci.archive import Member
     from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
 
 _WINDOW_LOG: Final = 27
+WINDOW: Final = 1 << _WINDOW_LOG
+"""How far back a long frame reaches, and so what it wants of memory, in bytes."""
 
 
 def write_compact(
@@ -87,16 +91,16 @@ class LongFrames:
     def __init__(self) -> None:
         self._open: _LongFrame | None = None
 
-    def blob(self, path: Path, blob: BundledBlob) -> Iterator[bytes]:
+    def blob(self, folder: Path, file: BundledFile, blob: BundledBlob) -> Iterator[bytes]:
         """The content of a blob of this tarball.
 
         Raises:
-            BundleError: it is no zstd frame.
+            BundleError: it cannot be read, or is no zstd frame.
         """
         # Taken away meanwhile, so that no other thread goes on reading from it.
         frame, self._open = self._open, None
-        if frame is None or not frame.leads_to(path, blob):
-            frame = _LongFrame(path, blob)
+        if frame is None or not frame.leads_to(folder, file, blob):
+            frame = _LongFrame(folder, file, blob)
         yield from frame.read(blob)
         self._open = frame
 
@@ -104,16 +108,15 @@ class LongFrames:
 class _LongFrame:
     """One long frame that is decoded forwards."""
 
-    def __init__(self, path: Path, blob: BundledBlob) -> None:
-        self._place = (path, blob.offset, blob.length)
-        file = path.open("rb", buffering=0)
-        weakref.finalize(self, file.close)
-        file.seek(blob.offset)
-        self._stream = Stream(decoded(file, blob.length, path.name))
+    def __init__(self, folder: Path, file: BundledFile, blob: BundledBlob) -> None:
+        self._place = (folder / file.name, blob.offset, blob.length)
+        tarball = opened(folder, file, blob.offset)
+        weakref.finalize(self, tarball.close)
+        self._stream = Stream(decoded(tarball, blob.length, file.name, window=WINDOW))
 
-    def leads_to(self, path: Path, blob: BundledBlob) -> bool:
+    def leads_to(self, folder: Path, file: BundledFile, blob: BundledBlob) -> bool:
         """Whether the blob still lies ahead."""
-        is_here = self._place == (path, blob.offset, blob.length)
+        is_here = self._place == (folder / file.name, blob.offset, blob.length)
         return is_here and self._stream.position <= (blob.start or 0)
 
     def read(self, blob: BundledBlob) -> Iterator[bytes]:

@@ -127,13 +127,16 @@ def stored(chunks: Iterable[bytes], size: int) -> Iterator[bytes | memoryview]:
             view = view[len(part) :]
 
 
-def decoded(file: Readable, length: int, what: str) -> Iterator[bytes]:
+def decoded(file: Readable, length: int, what: str, *, window: int = FRAME) -> Iterator[bytes]:
     """The content of the frames in the next `length` bytes of a file, in chunks.
 
+    `window` is how much memory a frame may want for what it has decoded, in bytes.
+
     Raises:
-        BundleError: they are not zstd frames. (A cut chain just ends: the reader knows the size.)
+        BundleError: they are not zstd frames, or want more memory. (A cut chain just ends: the
+            reader knows the size.)
     """
-    decompressor = zstandard.ZstdDecompressor()
+    decompressor = zstandard.ZstdDecompressor(max_window_size=window)
     try:
         with decompressor.stream_reader(
             Slice(file, length),  # type: ignore[arg-type] # it only asks for read()

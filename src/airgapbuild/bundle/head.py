@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import ValidationError
 
 from airgapbuild.bundle.frames import MAGIC, decoded
+from airgapbuild.bundle.parts import Joined, from_first
 from airgapbuild.bundle.walk import Stream, member_of
 from airgapbuild.errors import BundleError, IntegrityError
 from airgapbuild.oci.archive import BLOCK, END, Member, blob_digest
@@ -51,13 +52,17 @@ def is_tarball(path: Path) -> bool:
 def read_head(path: Path) -> tuple[tuple[str, ...], PlatformImage]:
     """The names that a tarball gives its image, and the image's documents.
 
+    Of a tarball in parts, `path` is the first; the others are read where they lie beside it.
+
     Raises:
         BundleError: it is cut, or no tarball of a bundle.
         IntegrityError: a document is not what its digest says.
     """
     try:
-        with path.open("rb") as opened:
-            stream = Stream(decoded(opened, path.stat().st_size, path.name))
+        paths = from_first(path)
+        size = sum(part.stat().st_size for part in paths)
+        with Joined(paths) as opened:
+            stream = Stream(decoded(opened, size, path.name))
             entries = _entries(stream, path.name)
             documents = _documents(stream, entries[0], path.name)
     except OSError as error:

@@ -6,17 +6,25 @@ import json
 import re
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeInt,
+    ValidationError,
+    model_validator,
+)
 
 from airgapbuild.document import Many, Table
 from airgapbuild.errors import BundleError
 from airgapbuild.manifest import LevelField, NameField
 from airgapbuild.oci.content import json_object
 from airgapbuild.oci.digest import Digest, DigestField
+from airgapbuild.oci.field import SizeField
 from airgapbuild.oci.platform import PlatformField
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Self
 
     from airgapbuild.lockfile import LockedImage
     from airgapbuild.oci.content import Descriptor
@@ -24,13 +32,16 @@ if TYPE_CHECKING:
 
 INDEX_FILE: Final = "bundle.json"
 SUMS_FILE: Final = "SHA256SUMS"
+SIGNATURE_FILE: Final = "SHA256SUMS.sig"
 BUILDKITD_FILE: Final = "buildkitd.toml"
 BUILDER_FILE: Final = "builder.json"
+INSTALL_FILE: Final = "install.sh"
 VERSION: Final = 1
 FETCH_AGAIN: Final = "bring this file over again"
 """The hint for a file that is not what the bundle says of it."""
 
 _PARTIAL = ".part"
+_PART = re.compile(r"\.[0-9]{3}\Z", re.ASCII)
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 _SUM_LINE = re.compile(r"([0-9a-f]{64})  (\S+)", re.ASCII)
 
@@ -43,15 +54,15 @@ def _file_name(text: str) -> str:
 
 class _Blob(Table):
     digest: DigestField
-    size: NonNegativeInt = Field(description="Of the blob, in bytes.")
+    size: SizeField = Field(description="Of the blob, in bytes.")
 
 
 class BundledBlob(_Blob):
     """One blob of a tarball: which bytes of the file hold the frames that it is in."""
 
-    offset: NonNegativeInt = Field(description="Of its first frame in the file, in bytes.")
-    length: NonNegativeInt = Field(description="Of all its frames, in bytes.")
-    start: PositiveInt | None = Field(
+    offset: SizeField = Field(description="Of its first frame in the file, in bytes.")
+    length: SizeField = Field(description="Of all its frames, in bytes.")
+    start: Annotated[SizeField, Field(gt=0)] | None = Field(
         default=None,
         description="Where in what they decode to the blob begins, if it is not alone in them.",
     )
@@ -82,12 +93,23 @@ class Base(Table):
     digest: DigestField = Field(description="Of its airgapbuild.lock, or of the inventory.")
 
 
+class BundledPart(Table):
+    """One part of a file that was split; it lies in the folder under this name."""
+
+    name: str
+    size: Annotated[SizeField, Field(gt=0)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 class BundledFile(Table):
     """One file of the bundle; a tarball says whose it is and what is in it."""
 
     name: Annotated[str, AfterValidator(_file_name)]
-    size: NonNegativeInt
+    size: SizeField
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    parts: Many[BundledPart] = Field(
+        default=(), description="Where it was split: the files that, one after another, are it."
+    )
     image: NameField | None = None
     platform: PlatformField | None = None
     blobs: Many[BundledBlob] = ()
@@ -97,6 +119,21 @@ class BundledFile(Table):
     references: Many[OlderBlob] = Field(
         default=(), description="Older layers, without which some of its layers cannot be read."
     )
+
+    @model_validator(mode="after")
+    def _parts_are_the_file(self) -> Self:
+        """What else is told of the parts follows from their names and sizes."""
+        names = [part.name for part in self.parts]
+        if names != [part_name(self.name, number) for number in range(1, len(names) + 1)]:
+            raise ValueError(f"the parts of {self.name} are not numbered from 001 on")
+        if names and (len(names) == 1 or sum(part.size for part in self.parts) != self.size):
+            raise ValueError(f"the parts of {self.name} are not as long as the whole")
+        return self
+
+    @property
+    def stored(self) -> tuple[BundledPart | BundledFile, ...]:
+        """What lies in the folder of it: its parts in order, or the file itself."""
+        return self.parts or (self,)
 
 
 class BundleIndex(Table):
@@ -117,7 +154,9 @@ class BundleIndex(Table):
     against: Many[Base] = Field(
         default=(), description="Of a differential bundle: what its receiver holds already."
     )
-    files: Many[BundledFile] = Field(description="Every file but bundle.json and SHA256SUMS.")
+    files: Many[BundledFile] = Field(
+        description="Every file but bundle.json, SHA256SUMS and its signature."
+    )
 
     def file(self, name: str) -> BundledFile | None:
         """The file of this name."""
@@ -143,6 +182,27 @@ def beyond(requires: Iterable[RequiredBlob]) -> Callable[[Descriptor], bool]:
 def partial_name(name: str) -> str:
     """Where a file lies while it is made."""
     return f".{name}{_PARTIAL}"
+
+
+def part_name(name: str, number: int) -> str:
+    """The name of a file's part, counted from 1: `x.001`."""
+    return f"{name}.{number:03}"
+
+
+def whole_name(name: str) -> str:
+    """The name of the file that a part of this name is of; of what is no part, the same."""
+    return _PART.sub("", name)
+
+
+def under_construction(name: str) -> str:
+    """Where a file or a part lies while it is made; a first part where the whole would."""
+    whole = whole_name(name)
+    return partial_name(whole if name == part_name(whole, 1) else name)
+
+
+def constructed(name: str) -> str:
+    """The file that is made where a partial file of this name lies, or that a part is of."""
+    return whole_name(name.removeprefix(".").removesuffix(_PARTIAL) if is_partial(name) else name)
 
 
 def is_partial(name: str) -> bool:
@@ -192,7 +252,11 @@ def parse_sums(raw: bytes, what: str) -> dict[str, str]:
         BundleError: a line is not `digest  name`, or a name comes twice or leads elsewhere.
     """
     sums: dict[str, str] = {}
-    for number, line in enumerate(raw.decode("ascii", "replace").splitlines(), 1):
+    # Not splitlines(): for sha256sum only a line feed ends a line, and it is one bit from others.
+    *lines, rest = raw.decode("ascii", "replace").split("\n")
+    if rest:
+        raise BundleError(f"{what}:{len(lines) + 1}: the line has no end")
+    for number, line in enumerate(lines, 1):
         match = _SUM_LINE.fullmatch(line)
         if not match or not _FILE_NAME.fullmatch(match[2]) or match[2] in sums:
             raise BundleError(f"{what}:{number}: not a line of sha256sum, or a name twice")

@@ -29,6 +29,8 @@ class Packaging:
     layers: Layers = "exact"
     level: int | None = None
     """Of zstd, for compact layers; None: the default."""
+    part_size: int | None = None
+    """How many bytes of a tarball one file holds at most; None for all of them."""
     against: Baseline | None = None
     """What the receiver of a differential bundle holds."""
 

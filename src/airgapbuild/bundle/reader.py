@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
-from airgapbuild.bundle.compact import LongFrames
+from airgapbuild.bundle.compact import WINDOW, LongFrames
 from airgapbuild.bundle.delta import decoded_against
-from airgapbuild.bundle.frames import Readable, Slice, decoded
+from airgapbuild.bundle.frames import FRAME, Readable, Slice, decoded
 from airgapbuild.bundle.index import (
     INDEX_FILE,
     BundledBlob,
@@ -28,6 +28,8 @@ from airgapbuild.bundle.index import (
     beyond,
     tarball_name,
 )
+from airgapbuild.bundle.parts import Joined, opened
+from airgapbuild.bundle.signature import ANY, Policy
 from airgapbuild.bundle.survey import Survey, compare, survey
 from airgapbuild.bundle.walk import walk
 from airgapbuild.errors import BundleError, IntegrityError
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from airgapbuild.bundle.older import OlderLayer
     from airgapbuild.oci.image import PlatformImage
     from airgapbuild.oci.reference import Reference
+    from airgapbuild.signing import Signer
 
 _READ: Final = 1 << 20
 _WORKERS: Final = 2
@@ -60,21 +63,27 @@ class Bundle:
     folder: Path
     lock: Lock
     index: BundleIndex
+    signer: Signer | None = None
+    """Who has signed it; None where nobody asked."""
     older: Callable[[OlderBlob], OlderLayer | None] = lambda _: None
     """Gives older layers, raw, by which some of a differential bundle's are told."""
 
     def has(self, image: LockedImage, locked: LockedPlatform) -> bool:
         """Whether the tarball of a platform is here; a receiver may take over only some."""
         file = self.index.tarball(image.name, locked.platform)
-        return file is not None and (self.folder / file.name).is_file()
+        return file is not None and self.has_file(file)
+
+    def has_file(self, file: BundledFile) -> bool:
+        """Whether a file is here, with all its parts."""
+        return all((self.folder / part.name).is_file() for part in file.stored)
 
     def check_files(self, *, progress: Progress = SILENT) -> None:
-        """Returns only if every tarball that is here has its size and sum.
+        """Returns only if every tarball that is here has its size and sum, part by part.
 
         Raises:
             IntegrityError: one has not.
         """
-        present = [file for file in self.index.files if (self.folder / file.name).is_file()]
+        present = [file for file in self.index.files if self.has_file(file)]
         task = progress.task("verify", sum(file.size for file in present))
         with pool(_WORKERS, "verify") as threads:
             for _ in threads.map(lambda file: self._check_sum(file, task), present):
@@ -105,10 +114,10 @@ class Bundle:
             IntegrityError: a blob is not what its digest says.
         """
         file = self._tarball(image, locked)
-        with _opened(self.folder / file.name) as opened:
-            return self.check_tarball(file, opened)
+        with opened(self.folder, file) as tarball:
+            return self.check_tarball(file, tarball)
 
-    def check_tarball(self, file: BundledFile, opened: Readable) -> PlatformImage:
+    def check_tarball(self, file: BundledFile, tarball: Readable) -> PlatformImage:
         """The same for a tarball that is open at its beginning; nothing is read from another one.
 
         Raises:
@@ -127,7 +136,7 @@ class Bundle:
         unread = {
             blob.digest for blob in file.blobs if blob.reference and not self._older(file, blob)
         }
-        chunks = self._content(opened, file, places)
+        chunks = self._content(tarball, file, places)
         if walk(chunks, members, file.name, unread) != places:
             raise BundleError(f"{file.name}: its blobs lie elsewhere than {INDEX_FILE} says")
         return documents
@@ -178,16 +187,14 @@ class Bundle:
         del reference
         file, blob = self._find(descriptor.digest)
         what = f"{file.name}: {descriptor.digest}"
-        path = self.folder / file.name
         if blob.reference:
             chunks = self._told(file, blob)
         elif blob.start:
             self._check_bound(file, blob)
-            chunks = self._long_frames.blob(path, blob)
+            chunks = self._long_frames.blob(self.folder, file, blob)
         else:
-            chunks = _stored(path, blob)
-        with _readable(path):
-            yield from verified(chunks, descriptor.digest, descriptor.size, what)
+            chunks = _stored(self.folder, file, blob)
+        yield from verified(chunks, descriptor.digest, descriptor.size, what)
 
     def _told(self, file: BundledFile, blob: BundledBlob) -> Iterator[bytes]:
         """A blob that is told by an older one."""
@@ -197,50 +204,51 @@ class Bundle:
                 f"{file.name}: {blob.digest} is told by the older layer {blob.reference}, "
                 "which is not at hand"
             )
-        with (self.folder / file.name).open("rb") as opened:
-            opened.seek(blob.offset)
-            yield from decoded_against(Slice(opened, blob.length), blob.size, older, file.name)
+        with opened(self.folder, file, blob.offset) as tarball:
+            frames = Slice(tarball, blob.length)
+            yield from decoded_against(frames, blob.size, older, file.name)
 
     def _older(self, file: BundledFile, blob: BundledBlob) -> OlderLayer | None:
         found = next((it for it in file.references if it.digest == blob.reference), None)
         return self.older(found) if found else None
 
     def _content(
-        self, opened: Readable, file: BundledFile, places: dict[Digest, range]
+        self, tarball: Readable, file: BundledFile, places: dict[Digest, range]
     ) -> Iterator[bytes]:
         """What a tarball's frames hold; `places` gets where in it the blobs lie by bundle.json.
 
         A blob that is told by a layer that is not at hand comes as zeros.
         """
         at = position = 0
-        for (offset, length), found in _runs(file):
-            blobs = list(found)
+        for (offset, length), blobs in _runs(file):
             if offset < at:
                 raise BundleError(f"{file.name}: {INDEX_FILE} has two blobs at one place")
-            for chunk in decoded(opened, offset - at, file.name):
+            between = decoded(tarball, offset - at, file.name)
+            for chunk in between:
                 position += len(chunk)
                 yield chunk
             start = position
-            for chunk in self._run(opened, length, file, blobs):
+            for chunk in self._run(tarball, length, file, blobs):
                 position += len(chunk)
                 yield chunk
             for blob in blobs:
                 first = start + (blob.start or 0)
                 places[blob.digest] = range(first, first + blob.size if blob.start else position)
             at = offset + length
-        yield from decoded(opened, max(0, file.size - at), file.name)
+        yield from decoded(tarball, max(0, file.size - at), file.name)
 
     def _run(
-        self, opened: Readable, length: int, file: BundledFile, blobs: list[BundledBlob]
+        self, tarball: Readable, length: int, file: BundledFile, blobs: list[BundledBlob]
     ) -> Iterator[bytes]:
         """What the frames of a run hold."""
         if not any(blob.reference for blob in blobs):
-            return decoded(opened, length, file.name)
+            window = WINDOW if any(blob.start for blob in blobs) else FRAME
+            return decoded(tarball, length, file.name, window=window)
         if len(blobs) > 1:
             raise BundleError(f"{file.name}: {INDEX_FILE} has two blobs at one place")
         if older := self._older(file, blobs[0]):
-            return decoded_against(Slice(opened, length), blobs[0].size, older, file.name)
-        return _passed_over(opened, blobs[0])
+            return decoded_against(Slice(tarball, length), blobs[0].size, older, file.name)
+        return _passed_over(tarball, blobs[0])
 
     def _only(self, file: BundledFile) -> Bundle:
         return replace(self, index=self.index.model_copy(update={"files": (file,)}))
@@ -258,12 +266,14 @@ class Bundle:
         return LongFrames()
 
     def _check_sum(self, file: BundledFile, task: Task) -> None:
-        with proven(self.folder / file.name, file, task):
+        with summed(self.folder, file, task) as read:
             pass
+        for error in read.wrong().values():
+            raise error
 
     @cached_property
     def _blobs(self) -> dict[Digest, tuple[BundledFile, BundledBlob]]:
-        present = [file for file in self.index.files if (self.folder / file.name).is_file()]
+        present = [file for file in self.index.files if self.has_file(file)]
         return {blob.digest: (file, blob) for file in present for blob in file.blobs}
 
     def _find(self, digest: Digest) -> tuple[BundledFile, BundledBlob]:
@@ -276,22 +286,23 @@ class Bundle:
         file = self.index.tarball(image.name, locked.platform)
         if file is None:
             raise BundleError(f"{self.folder}: holds no {image.name} for {locked.platform}")
-        if not (self.folder / file.name).is_file():
+        if not self.has_file(file):
             raise BundleError(
                 f"{self.folder / file.name}: is missing", hint="bring this file over, too"
             )
         return file
 
 
-def open_bundle(folder: Path, *, besides: Collection[str] = ()) -> Bundle:
+def open_bundle(folder: Path, *, besides: Collection[str] = (), policy: Policy = ANY) -> Bundle:
     """The bundle in a folder, its small files proven and no file too many, but for `besides`.
 
     Raises:
         BundleError: it is no bundle, or a file is missing, foreign, or not a plain file.
         IntegrityError: bundle.json or airgapbuild.lock is not what the sums say.
         LockError: the lock is of a newer version.
+        SignatureError: the policy refuses it.
     """
-    found = survey(folder, besides=besides)
+    found = survey(folder, besides=besides, policy=policy)
     if found.problems:
         raise found.problems[0].error
     return _bundle(found)
@@ -309,55 +320,58 @@ def peek(folder: Path) -> Bundle:
 def _bundle(found: Survey) -> Bundle:
     if found.index is None or found.lock is None:
         raise found.problems[0].error
-    return Bundle(found.folder, found.lock, found.index)
+    return Bundle(found.folder, found.lock, found.index, found.signer)
 
 
 @contextmanager
-def proven(path: Path, file: BundledFile, task: Task) -> Iterator[Readable]:
-    """A file to read from its beginning; at the end of the block, the rest is read and all proven.
+def summed(folder: Path, file: BundledFile, task: Task) -> Iterator[Summed]:
+    """A file to read from its beginning; at the end of the block, the rest is read.
 
     Raises:
-        IntegrityError: it has another size or sum.
-        BundleError: it cannot be read.
+        UnreadableError: it, or one of its parts, cannot be read.
     """
-    with _opened(path) as opened:
-        summed = _Summed(opened, task)
-        yield summed
-        while summed.read(_READ):
+    with opened(folder, file) as joined:
+        read = Summed(folder, file, joined, task)
+        yield read
+        while read.read(_READ):
             pass
-    compare(path, summed.size, file.size, "bytes")
-    compare(path, summed.hasher.hexdigest(), file.sha256, "sha256")
 
 
-class _Summed:
-    """A file whose size and sum are taken while it is read."""
+class Summed:
+    """A file whose sizes and sums are taken while it is read, part by part."""
 
-    def __init__(self, file: Readable, task: Task) -> None:
-        self._file = file
+    def __init__(self, folder: Path, file: BundledFile, joined: Joined, task: Task) -> None:
+        self._folder = folder
+        self._stored = file.stored
+        self._joined = joined
         self._task = task
-        self.hasher = hashlib.sha256()
-        self.size = 0
+        self._hashers = [hashlib.sha256() for _ in self._stored]
+        self._sizes = [0 for _ in self._stored]
 
     def read(self, size: int, /) -> bytes:
-        data = self._file.read(size)
-        self.hasher.update(data)
-        self.size += len(data)
+        """See `Readable.read`."""
+        data = self._joined.read(size)
+        self._hashers[self._joined.number].update(data)
+        self._sizes[self._joined.number] += len(data)
         self._task.advance(len(data))
         return data
 
+    def wrong(self) -> dict[str, IntegrityError]:
+        """The parts that have another size or sum, by name, once all is read."""
+        problems: dict[str, IntegrityError] = {}
+        for part, size, hasher in zip(self._stored, self._sizes, self._hashers, strict=True):
+            path = self._folder / part.name
+            try:
+                compare(path, size, part.size, "bytes")
+                compare(path, hasher.hexdigest(), part.sha256, "sha256")
+            except IntegrityError as error:
+                problems[part.name] = error
+        return problems
 
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    with _readable(path), path.open("rb") as opened:
-        yield opened
 
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise BundleError(f"{path}: {error.strerror}") from error
+def _stored(folder: Path, file: BundledFile, blob: BundledBlob) -> Iterator[bytes]:
+    with opened(folder, file, blob.offset) as tarball:
+        yield from decoded(tarball, blob.length, file.name)
 
 
 def _check_requires(file: BundledFile, documents: PlatformImage) -> None:
@@ -378,24 +392,18 @@ def _check_requires(file: BundledFile, documents: PlatformImage) -> None:
             raise BundleError(f"{file.name}: {INDEX_FILE}: requires {it.digest}, which is not so")
 
 
-def _stored(path: Path, blob: BundledBlob) -> Iterator[bytes]:
-    with path.open("rb") as opened:
-        opened.seek(blob.offset)
-        yield from decoded(opened, blob.length, path.name)
-
-
-def _passed_over(opened: Readable, blob: BundledBlob) -> Iterator[bytes]:
+def _passed_over(tarball: Readable, blob: BundledBlob) -> Iterator[bytes]:
     """As many zeros as a blob has bytes, while its frames are read."""
-    frames = Slice(opened, blob.length)
+    frames = Slice(tarball, blob.length)
     while frames.read(_READ):
         pass
     return (bytes(min(_READ, blob.size - at)) for at in range(0, blob.size, _READ))
 
 
-def _runs(file: BundledFile) -> Iterator[tuple[tuple[int, int], Iterator[BundledBlob]]]:
+def _runs(file: BundledFile) -> Iterator[tuple[tuple[int, int], list[BundledBlob]]]:
     """The runs of frames that hold blobs, by offset and length, each with its blobs."""
 
     def place(blob: BundledBlob) -> tuple[int, int]:
         return blob.offset, blob.length
 
-    return groupby(sorted(file.blobs, key=place), key=place)
+    return ((run, list(blobs)) for run, blobs in groupby(sorted(file.blobs, key=place), key=place))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from airgapbuild.bundle.index import (
     FETCH_AGAIN,
     INDEX_FILE,
+    SIGNATURE_FILE,
     SUMS_FILE,
     BundledFile,
     BundleIndex,
@@ -21,7 +22,9 @@ from airgapbuild.bundle.index import (
     parse_bundle_index,
     parse_sums,
     sha256_of,
+    whole_name,
 )
+from airgapbuild.bundle.signature import ANY, Policy
 from airgapbuild.errors import AirgapbuildError, BundleError, IntegrityError
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
 from airgapbuild.lockfile import Lock, parse_lock
@@ -30,6 +33,8 @@ from airgapbuild.oci.digest import digest_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
+
+    from airgapbuild.signing import Signer
 
 _DOCUMENTS: Final = frozenset({SUMS_FILE, INDEX_FILE, LOCK_FILE})
 _MAX_SMALL_FILE: Final = 16 << 20
@@ -51,6 +56,8 @@ class Survey:
     """A bundle's folder: its documents, as far as they are right, and what else is there."""
 
     folder: Path
+    raw_sums: bytes | None
+    """SHA256SUMS as it was read, whether it is right or not."""
     sums: Mapping[str, str] | None
     index: BundleIndex | None
     lock: Lock | None
@@ -58,6 +65,8 @@ class Survey:
     """The names of the plain files."""
     problems: tuple[Problem, ...]
     """All that is wrong. A tarball may be missing: a receiver may take over only some."""
+    signer: Signer | None = None
+    """Who has signed the sums; None where nobody asked."""
 
     @property
     def listed(self) -> tuple[BundledFile, ...]:
@@ -71,31 +80,41 @@ class Survey:
         )
 
 
-def survey(folder: Path, *, besides: Collection[str] = ()) -> Survey:
+def survey(folder: Path, *, besides: Collection[str] = (), policy: Policy = ANY) -> Survey:
     """What lies in a folder; of the files in `besides` nothing is said.
 
     Raises:
         BundleError: there is no such folder, or it cannot be read.
+        SignatureError: the policy refuses the bundle; nothing more is read of it then.
     """
     kinds = {name: mode for name, mode in _kinds(folder).items() if name not in besides}
     found = _Findings()
     sums_path, index_path = folder / SUMS_FILE, folder / INDEX_FILE
-    sums = found.get(SUMS_FILE, lambda: parse_sums(_read(sums_path), str(sums_path)))
+    raw = found.get(SUMS_FILE, lambda: _read(sums_path))
+    # These bytes are verified, and these are parsed: whatever becomes of the file meanwhile.
+    signer = policy.signer(folder, raw)
+    sums = None
+    if raw is not None:
+        sums = found.get(SUMS_FILE, lambda: parse_sums(raw, str(sums_path)))
     index = found.get(
         INDEX_FILE,
         lambda: parse_bundle_index(_vouched(folder, INDEX_FILE, sums), str(index_path)),
         fetch=(INDEX_FILE, SUMS_FILE),
     )
+    if index is not None:
+        policy.check_serial(index.serial, str(index_path))
     lock = found.get(LOCK_FILE, lambda: _lock(folder, sums, index))
     if sums is not None and index is not None:
         found.get(SUMS_FILE, lambda: _agree(folder, sums, index))
     if sums is not None or index is not None:
-        files = {file.name: file for file in index.files} if index else {}
-        tarballs = {name for name, file in files.items() if file.image}
-        required = {*files, *(sums or ())} - tarballs - _DOCUMENTS
-        _look_around(folder, kinds, required, tarballs, found)
+        files = index.files if index else ()
+        stored = {part.name for file in files for part in file.stored}
+        tarballs = {part.name for file in files if file.image for part in file.stored}
+        required = {*stored, *(sums or ())} - tarballs - _DOCUMENTS
+        incomplete = {name for file in files for name in _lacking_parts(file, kinds)}
+        _look_around(folder, kinds, required | incomplete, tarballs | {SIGNATURE_FILE}, found)
     plain = frozenset(name for name, mode in kinds.items() if stat.S_ISREG(mode))
-    return Survey(folder, sums, index, lock, plain, tuple(found.problems))
+    return Survey(folder, raw, sums, index, lock, plain, tuple(found.problems), signer)
 
 
 def lacking(folder: Path, name: str) -> Problem:
@@ -152,16 +171,27 @@ def _lock(folder: Path, sums: Mapping[str, str] | None, index: BundleIndex | Non
 
 
 def _agree(folder: Path, sums: Mapping[str, str], index: BundleIndex) -> None:
-    listed = {file.name: file.sha256 for file in index.files}
+    listed = {part.name: part.sha256 for file in index.files for part in file.stored}
     listed[INDEX_FILE] = sums[INDEX_FILE]
+    names_told = [name for file in index.files for name in {file.name, *_names(file)}]
     names = ", ".join(
         sorted(name for name in {*listed, *sums} if listed.get(name) != sums.get(name))
     )
-    if names or len(listed) <= len(index.files):
+    if names or len({INDEX_FILE, *names_told}) <= len(names_told):
         raise BundleError(
             f"{folder}: {SUMS_FILE} and {INDEX_FILE} do not agree" + (names and f" on {names}"),
             hint=FETCH_AGAIN,
         )
+
+
+def _names(file: BundledFile) -> tuple[str, ...]:
+    return tuple(part.name for part in file.stored)
+
+
+def _lacking_parts(file: BundledFile, kinds: Mapping[str, int]) -> set[str]:
+    """The parts that are not there of a file of which others are: all of it or nothing."""
+    names = set(_names(file))
+    return names - kinds.keys() if names & kinds.keys() else set()
 
 
 def _look_around(
@@ -170,7 +200,8 @@ def _look_around(
     """Finds what is there and should not be, and the other way round."""
     for name, mode in kinds.items():
         if name not in required | optional | _DOCUMENTS:
-            found.problems.append(_foreign(folder, name))
+            is_part = whole_name(name) in {whole_name(listed) for listed in optional}
+            found.problems.append(_foreign(folder, name, is_part=is_part))
         elif name not in _DOCUMENTS and not stat.S_ISREG(mode):
             error = BundleError(f"{folder / name}: not a plain file")
             found.problems.append(Problem(name, error, (name,)))
@@ -178,8 +209,10 @@ def _look_around(
         found.problems.append(lacking(folder, name))
 
 
-def _foreign(folder: Path, name: str) -> Problem:
+def _foreign(folder: Path, name: str, *, is_part: bool) -> Problem:
     hint = "a bundle's folder holds nothing else: move it away"
+    if is_part:
+        hint = "move it away; what a cut-off split or join left, goes when that is run again"
     if is_partial(name):
         hint = "an export was cut off here: run it again until it ends well"
     what = f"{folder / shown(name)}: does not belong to the bundle"

@@ -9,10 +9,10 @@ cache.
 
 from __future__ import annotations
 
-import hashlib
+import fcntl
 import os
-import weakref
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -24,11 +24,13 @@ from airgapbuild.bundle.index import (
     BundledFile,
     BundleIndex,
     RequiredBlob,
-    partial_name,
     render_index,
     render_sums,
     sha256_of,
 )
+from airgapbuild.bundle.parts import PartFiles, Sums
+from airgapbuild.bundle.signature import drop_signature
+from airgapbuild.errors import BundleError
 from airgapbuild.files import write_if_changed
 from airgapbuild.oci.archive import END, blob_digest
 from airgapbuild.oci.digest import digest_of
@@ -71,20 +73,24 @@ class Tarball:
     """
 
     def __init__(
-        self, folder: Path, name: str, members: Iterable[Member], image: str, platform: Platform
+        self,
+        folder: Path,
+        name: str,
+        members: Iterable[Member],
+        image: str,
+        platform: Platform,
+        *,
+        part_size: int | None = None,
     ) -> None:
         self.name = name
         self.image = image
         self.platform = platform
         self.requires: tuple[RequiredBlob, ...] = ()
         """What its image needs besides."""
-        self._path = folder / partial_name(name)
-        self._target = folder / name
+        self.part_size = part_size
         self._sections = tuple(_sections(members))
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        # Not before the last thread has let go of it: its number may soon be another file's.
-        weakref.finalize(self, os.close, self._fd)
-        os.fchmod(self._fd, 0o644)
+        self._files = PartFiles(folder, name, part_size)
+        self._files.reserve(self._sections[-1].end)
         self._whole: set[int] = set()
         self._found = self._resumed()
         self._begin_sum()
@@ -105,7 +111,7 @@ class Tarball:
         """Empties a section whose content was not right; all of it must be written."""
         for frame in frames_of(section.size):
             self._whole.discard(section.offset + frame.offset)
-            self._put(section.offset + frame.offset, [bytes(len(frame.header))])
+            self._files.put(section.offset + frame.offset, [bytes(len(frame.header))])
         self._sum_is_stale = True
 
     def write(self, section: Section, start: int, chunk: bytes) -> None:
@@ -115,19 +121,17 @@ class Tarball:
             frame = frame_at(section.size, start)
             part = view[: frame.stop - start]
             offset, pieces = frame.pieces(start, part)
-            self._put(section.offset + offset, pieces)
+            self._files.put(section.offset + offset, pieces)
             start += len(part)
             view = view[len(part) :]
             if start == frame.stop:
-                self._put(section.offset + frame.offset, [frame.header])
+                self._files.put(section.offset + frame.offset, [frame.header])
                 self._whole.add(section.offset + frame.offset)
 
     def read(self, section: Section) -> Iterator[memoryview]:
         """The content of a section, all of whose frames are found or written."""
         for frame in frames_of(section.size):
-            yield from frame.content(
-                os.pread(self._fd, frame.length, section.offset + frame.offset)
-            )
+            yield from frame.content(self._files.get(frame.length, section.offset + frame.offset))
 
     def sum_up(self) -> None:
         """Takes the sum on to the file's first gap. One thread, beside those that write."""
@@ -138,11 +142,11 @@ class Tarball:
                 return
             for start in range(0, frame.length, _READ):
                 size = min(_READ, frame.length - start)
-                self._hasher.update(os.pread(self._fd, size, offset + start))
+                self._sums.update(self._files.get(size, offset + start))
             self._unsummed.popleft()
 
     def commit(self) -> BundledFile:
-        """The file under its name, and what bundle.json says of it.
+        """The file, or its parts, under their names, and what bundle.json says of it.
 
         It is not synced: SHA256SUMS, written last, tells a whole bundle from one cut by a crash.
         """
@@ -151,27 +155,21 @@ class Tarball:
         self.sum_up()
         if self._unsummed:
             raise RuntimeError(f"{self.name}: {len(self._unsummed)} frames are not there")
-        self._path.replace(self._target)
-        return BundledFile(
-            name=self.name,
-            size=self._size,
-            sha256=self._hasher.hexdigest(),
-            image=self.image,
-            platform=self.platform,
-            blobs=tuple(_blobs(self._sections)),
-            requires=self.requires,
-        )
+        self._files.commit()
+        what = {
+            "image": self.image,
+            "platform": self.platform,
+            "blobs": tuple(_blobs(self._sections)),
+            "requires": self.requires,
+        }
+        return self._sums.file(self.name).model_copy(update=what)
 
     def abandon(self) -> None:
         """Nothing is left of it, though a thread may still be writing."""
-        self._path.unlink(missing_ok=True)
-
-    @property
-    def _size(self) -> int:
-        return self._sections[-1].end
+        self._files.abandon()
 
     def _begin_sum(self) -> None:
-        self._hasher = hashlib.sha256()
+        self._sums = Sums(self.part_size)
         self._unsummed = deque(
             (section, frame) for section in self._sections for frame in frames_of(section.size)
         )
@@ -183,39 +181,52 @@ class Tarball:
         Its first section names every blob by digest: where that one is the same, so is the rest.
         """
         head = self._sections[0]
-        if os.fstat(self._fd).st_size > self._size:
-            os.ftruncate(self._fd, self._size)  # it was to hold more: the receiver's own layers
         if b"".join(self.read(head)) != head.data:
-            # Not where there is nothing: ext4 writes a file that was cut out when it is closed.
-            if os.fstat(self._fd).st_size:
-                os.ftruncate(self._fd, 0)
+            self._files.clear()
             return {}
         return {section: frozenset(self._left(section)) for section in self.missing}
 
     def _left(self, section: Section) -> Iterator[Frame]:
         for frame in frames_of(section.size):
             offset, header = section.offset + frame.offset, frame.header
-            if os.pread(self._fd, len(header), offset) == header:
+            if self._files.get(len(header), offset) == header:
                 self._whole.add(offset)
                 yield frame
 
-    def _put(self, offset: int, pieces: list[bytes | memoryview]) -> None:
-        while pieces:
-            written = os.pwritev(self._fd, pieces, offset)
-            offset += written
-            while pieces and written >= len(pieces[0]):
-                written -= len(pieces.pop(0))
-            if pieces:
-                pieces[0] = memoryview(pieces[0])[written:]
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """A bundle's folder with nobody else at work in it.
+
+    Raises:
+        BundleError: somebody is.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise BundleError(f"{folder}: another export, split or join is at work here") from None
+    finally:
+        os.close(handle)
 
 
 def write_index(folder: Path, index: BundleIndex) -> bool:
-    """Writes bundle.json and then SHA256SUMS, which makes the bundle whole; whether it had to."""
-    raw = render_index(index)
-    sums = {file.name: file.sha256 for file in index.files}
-    sums[INDEX_FILE] = sha256_of(digest_of(raw))
-    changed = write_if_changed(folder / INDEX_FILE, raw)
-    return write_if_changed(folder / SUMS_FILE, render_sums(sums)) or changed
+    """Writes bundle.json and then SHA256SUMS, which makes the bundle whole; whether it had to.
+
+    A signature goes with the sums that it was made for.
+    """
+    sums = sums_of(index)
+    drop_signature(folder, unless=sums)
+    changed = write_if_changed(folder / INDEX_FILE, render_index(index))
+    return write_if_changed(folder / SUMS_FILE, sums) or changed
+
+
+def sums_of(index: BundleIndex) -> bytes:
+    """SHA256SUMS as it goes with this bundle.json: a line for each file, or each of its parts."""
+    sums = {part.name: part.sha256 for file in index.files for part in file.stored}
+    sums[INDEX_FILE] = sha256_of(digest_of(render_index(index)))
+    return render_sums(sums)
 
 
 def small_file(name: str, content: bytes) -> BundledFile:

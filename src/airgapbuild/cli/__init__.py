@@ -20,9 +20,12 @@ from airgapbuild.cli.export import export_command
 from airgapbuild.cli.init import init_command
 from airgapbuild.cli.inspect import inspect_command
 from airgapbuild.cli.inventory import inventory_command
+from airgapbuild.cli.join import join_command
 from airgapbuild.cli.load import load_command
 from airgapbuild.cli.lock import lock_command
 from airgapbuild.cli.outdated import outdated_command
+from airgapbuild.cli.report import report_command
+from airgapbuild.cli.split import split_command
 from airgapbuild.cli.verify import verify_command
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 a bug, 2 usage, 3 manifest, 4 lock, 5 registry, "
-    "6 wrong content, 7 bundle, 8 daemon, 9 builder.",
+    "6 wrong content, 7 bundle, 8 daemon, 9 builder, 10 signature.",
 )
 app.command("init")(init_command)
 app.command("lock")(lock_command)
@@ -49,6 +52,9 @@ app.command("env")(env_command)
 app.command("verify")(verify_command)
 app.command("inspect")(inspect_command)
 app.command("diff")(diff_command)
+app.command("report")(report_command)
+app.command("split")(split_command)
+app.command("join")(join_command)
 
 
 class Terminated(KeyboardInterrupt):

@@ -1,8 +1,9 @@
-"""The adapters that commands hand to their steps: registries, the daemon, credentials."""
+"""The adapters that commands hand to their steps: registries, the daemon, ssh-keygen."""
 
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,16 +11,19 @@ from airgapbuild.cli.inputs import own_folder
 from airgapbuild.credentials import Logins
 from airgapbuild.engine.endpoint import docker_folder
 from airgapbuild.engine.saved import DaemonSource
+from airgapbuild.errors import ManifestError, UsageError
 from airgapbuild.oci.transports import Transports
 from airgapbuild.registry import RegistrySource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from airgapbuild.bundle.signature import Policy
     from airgapbuild.cli.console import Console
     from airgapbuild.engine.daemon import Daemon
-    from airgapbuild.manifest import Manifest
+    from airgapbuild.manifest import Manifest, PolicyEntry
+    from airgapbuild.signing import SshKeygen
 
 
 @contextmanager
@@ -46,3 +50,45 @@ def _daemon() -> Daemon:
     from airgapbuild.engine.endpoint import find_endpoint
 
     return Daemon.connect(find_endpoint(None, os.environ))
+
+
+def ssh_keygen() -> SshKeygen:
+    """The ssh-keygen of this machine; it may ask where there is a terminal."""
+    from airgapbuild.signing import SshKeygen
+
+    return SshKeygen.find(os.environ, interactive=sys.stdin.isatty())
+
+
+def policy_for(
+    bundles: Sequence[Path], manifest: Path | None, signers: Path | None, min_serial: int | None
+) -> Policy:
+    """What is demanded of bundles: by options, else by the manifest's policy.
+
+    Raises:
+        UsageError: a file with demands lies in a bundle itself, or cannot be read.
+        ManifestError: the manifest is not right, or has no policy.
+        SignatureError: the file of signers names nobody, or there is no ssh-keygen to verify with.
+    """
+    from airgapbuild.bundle.signature import Policy
+    from airgapbuild.signing import AllowedSigners
+
+    if manifest:
+        entry = _policy_of(manifest)
+        signers = signers or entry.allowed_signers
+        min_serial = entry.min_serial if min_serial is None else min_serial
+    for path in (manifest, signers):
+        if path and any(path.resolve().is_relative_to(it.resolve()) for it in bundles):
+            message = f"{path}: lies in the bundle, which cannot vouch for itself"
+            raise UsageError(message, hint="take the file from where you trust it")
+    allowed = AllowedSigners.read(signers, ssh_keygen()) if signers else None
+    return Policy(allowed, min_serial)
+
+
+def _policy_of(path: Path) -> PolicyEntry:
+    from airgapbuild.manifest import read_manifest
+
+    entry = read_manifest(path).policy
+    if entry is None:
+        hint = 'for example: [policy], and below it: allowed-signers = "allowed_signers"'
+        raise ManifestError(f"{path}: has no [policy], which a bundle could meet", hint=hint)
+    return entry

@@ -31,8 +31,8 @@ from rich.progress import Task as Drawn
 from rich.table import Column
 from rich.text import Text
 
-from airgapbuild.cli.words import size_words
 from airgapbuild.errors import AirgapbuildError
+from airgapbuild.words import plain, size_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -88,19 +88,19 @@ class Console:
 
     def result(self, document: dict[str, Any]) -> None:
         """The command's result for programs; printed only with `--json`."""
-        self._settle()
+        self.settle()
         if self.json:
             self._document(document)
 
     def say(self, line: str = "", *, style: str = "") -> None:
         """A line of the result for people."""
-        self._settle()
+        self.settle()
         if not self.json and not self.quiet:
-            self._out.print(escape(line), style=style)
+            self._out.print(_shown(line), style=style)
 
     def write(self, text: str) -> None:
         """Text for another program, as it is, whatever was said of words for people."""
-        self._settle()
+        self.settle()
         print(text, end="")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -118,19 +118,19 @@ class Console:
 
     def note(self, message: str) -> None:
         """See `Progress.note`. Shown even with `-q`: it is not progress."""
-        self._err.print("[yellow]note:[/] " + escape(message))
+        self._err.print("[yellow]note:[/] " + _shown(message))
 
     def detail(self, message: str) -> None:
         """See `Progress.detail`."""
         if self.verbose:
-            self._err.print(escape(message), style="dim")
+            self._err.print(_shown(message), style="dim")
 
     def complain(self, error: AirgapbuildError) -> None:
         """An error in words; the command may go on, or end with a code of its own."""
         for line in error.lines:
-            self._err.print("[bold red]error:[/] " + escape(line))
+            self._err.print("[bold red]error:[/] " + _shown(line))
         if error.hint:
-            self._err.print("[dim] hint:[/] " + escape(error.hint))
+            self._err.print("[dim] hint:[/] " + _shown(error.hint))
 
     @contextmanager
     def _drawing(self) -> Iterator[None]:
@@ -144,10 +144,10 @@ class Console:
         try:
             yield
         finally:
-            self._settle()
+            self.settle()
 
-    def _settle(self) -> None:
-        """Ends the drawing, which would overwrite results on the same terminal."""
+    def settle(self) -> None:
+        """Ends the drawing, which would overwrite results and questions on the same terminal."""
         if self._display:
             self._display.stop()
             self._display = None
@@ -170,6 +170,10 @@ def error_document(error: AirgapbuildError) -> dict[str, Any]:
         "problems": list(error.lines),
         "hint": error.hint,
     }
+
+
+def _shown(text: str) -> str:
+    return escape(plain(text))
 
 
 def _terminal(color: Color, *, stderr: bool) -> Terminal:
@@ -237,4 +241,4 @@ class _Shown:
         elif self._terminal:
             size = f"{size_words(self._seen)}  " if self._seen else ""
             spent = f"[dim]{size}{time.monotonic() - self._begin:.1f} s[/]"
-            self._terminal.print(f"[green]✓[/] {escape(self._label)}  {escape(outcome)}  {spent}")
+            self._terminal.print(f"[green]✓[/] {_shown(self._label)}  {_shown(outcome)}  {spent}")

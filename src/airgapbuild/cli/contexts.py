@@ -49,7 +49,7 @@ def contexts_command(
 
         docker buildx build $(airgapbuild contexts) .
         airgapbuild contexts --format bake app web > airgap.json
-        docker buildx bake -f docker-bake.hcl -f airgap.json
+        docker buildx bake --allow fs.read=$HOME -f docker-bake.hcl -f airgap.json
     """
     console = Console("contexts", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():

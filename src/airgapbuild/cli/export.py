@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,12 +10,14 @@ import typer
 
 from airgapbuild.cli.console import Color, Console
 from airgapbuild.cli.options import ColorWhen, Json, ManifestPath, Quiet, Verbose
-from airgapbuild.cli.words import size_words
+from airgapbuild.words import size_words
 
 if TYPE_CHECKING:
     from airgapbuild.bundle.packaging import Packaging
+    from airgapbuild.bundle.signature import Signed
     from airgapbuild.export import Exported
     from airgapbuild.manifest import BundleEntry
+    from airgapbuild.signing import SshKeygen
 
 
 def export_command(
@@ -38,6 +40,15 @@ def export_command(
             metavar="N",
             min=0,
             help="A number that grows from bundle to bundle: load --min-serial refuses older ones.",
+        ),
+    ] = None,
+    sign: Annotated[
+        Path | None,
+        typer.Option(
+            "--sign",
+            metavar="KEY",
+            help="Sign the bundle by ssh-keygen: with a private key, or a public one whose private "
+            "half an agent has.",
         ),
     ] = None,
     compact: Annotated[
@@ -83,10 +94,12 @@ def export_command(
         airgapbuild export --compact --level 19
         airgapbuild export -o /media/usb/builders
         airgapbuild export --against inventory.json
+        airgapbuild export --serial 7 --sign ~/.ssh/id_ed25519
     """
     console = Console("export", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
         from airgapbuild.baseline import read_baseline
+        from airgapbuild.bundle.signature import is_signed, sign_bundle
         from airgapbuild.cli.connect import image_source, registry_source
         from airgapbuild.cli.inputs import fresh_lock, lock_path
         from airgapbuild.export import export
@@ -96,6 +109,8 @@ def export_command(
         packaging = _packaging(manifest.bundle, serial, level, compact=compact)
         lock = fresh_lock(manifest, lock_path(file))
         folder = _folder(output, lock.name, against or [])
+        keygen = _keygen_for(sign) if sign else None
+        was_signed = is_signed(folder)
         with (
             registry_source(manifest, console) as registries,
             image_source(registries, file.parent) as source,
@@ -104,8 +119,25 @@ def export_command(
             baseline = read_baseline(against or [], source, raw=raw, progress=console)
             packaging = replace(packaging, against=baseline)
             exported = export(lock, source, folder, packaging=packaging, progress=console)
-        console.result(_document(exported, folder))
-        _say(console, exported, folder)
+        signed = None
+        if sign and keygen:
+            console.settle()  # it may ask for a passphrase
+            signed = sign_bundle(folder, sign, keygen, console.note)
+        elif was_signed and not is_signed(folder):
+            console.note(f"{folder}: its signature was of other sums, and is removed")
+        console.result(_document(exported, folder, signed))
+        _say(console, exported, folder, signed)
+
+
+def _keygen_for(key: Path) -> SshKeygen:
+    """What signs with a key, found before anything is fetched."""
+    from airgapbuild.cli.connect import ssh_keygen
+    from airgapbuild.errors import UsageError
+
+    if not key.is_file():
+        hint = "--sign takes a private key, or the public key of one that an agent has"
+        raise UsageError(f"{key}: there is no such key", hint=hint)
+    return ssh_keygen()
 
 
 def _folder(output: Path | None, name: str, against: list[Path]) -> Path:
@@ -128,30 +160,37 @@ def _packaging(
     from airgapbuild.bundle.packaging import Packaging
     from airgapbuild.errors import UsageError
 
+    plain = Packaging(serial=serial, part_size=entry.part_size)
     if compact is None:
         compact = entry.layers == "compact"
     if not compact:
         if level is not None:
             raise UsageError("--level is for compact layers only", hint="add --compact")
-        return Packaging(serial=serial)
-    return Packaging(serial=serial, layers="compact", level=level or entry.level)
+        return plain
+    return replace(plain, layers="compact", level=level or entry.level)
 
 
-def _document(exported: Exported, folder: Path) -> dict[str, Any]:
+def _document(exported: Exported, folder: Path, signed: Signed | None) -> dict[str, Any]:
     return {
         "bundle": str(folder),
-        "changed": exported.changed,
+        "changed": exported.changed or bool(signed and signed.made),
+        "signature": signed and asdict(signed),
         "fetched": exported.fetched,
         "written": list(exported.written),
         "files": [
-            {"name": file.name, "size": file.size, "sha256": file.sha256}
+            {
+                "name": file.name,
+                "size": file.size,
+                "sha256": file.sha256,
+                "parts": [part.name for part in file.parts],
+            }
             for file in exported.index.files
         ],
         "left-out": sum(blob.size for file in exported.index.files for blob in file.requires),
     }
 
 
-def _say(console: Console, exported: Exported, folder: Path) -> None:
+def _say(console: Console, exported: Exported, folder: Path, signed: Signed | None) -> None:
     rows = [
         (file.name, size_words(file.size), "written" if file.name in exported.written else "kept")
         for file in exported.index.files
@@ -160,6 +199,9 @@ def _say(console: Console, exported: Exported, folder: Path) -> None:
     console.table(("TARBALL", "SIZE", ""), rows)
     if left_out := sum(blob.size for file in exported.index.files for blob in file.requires):
         console.say(f"left out: {size_words(left_out)} that the receiver must hold")
+    if signed:
+        told = "signed" if signed.made else "the signature is kept,"
+        console.say(f"{told} by {signed.key}")
     if exported.changed:
         size = size_words(sum(file.size for file in exported.index.files))
         console.say(f"{folder} is written: {size}; carry it over, then: airgapbuild load {folder}")

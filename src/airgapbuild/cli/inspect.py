@@ -10,7 +10,7 @@ import typer
 
 from airgapbuild.cli.console import Color, Console
 from airgapbuild.cli.options import ColorWhen, Json, Quiet, Verbose
-from airgapbuild.cli.words import size_words
+from airgapbuild.words import size_words
 
 if TYPE_CHECKING:
     from airgapbuild.inspection import Inspected, InspectedImage, InspectedPlatform

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from airgapbuild.cli.console import Color, Console
-from airgapbuild.cli.options import ColorWhen, HostUrl, Json, LayoutPath, Quiet, Verbose
-from airgapbuild.cli.words import size_words
+from airgapbuild.cli.options import (
+    ColorWhen,
+    HostUrl,
+    Json,
+    LayoutPath,
+    MinSerial,
+    PolicyPath,
+    Quiet,
+    Signers,
+    Verbose,
+)
+from airgapbuild.words import size_words
 
 if TYPE_CHECKING:
     from airgapbuild.engine.daemon import Daemon
@@ -32,6 +43,9 @@ def load_command(
     boot: Annotated[
         bool, typer.Option("--boot/--no-boot", help="Start the builder, and ask it its version.")
     ] = True,
+    file: PolicyPath = None,
+    allowed_signers: Signers = None,
+    min_serial: MinSerial = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -39,7 +53,8 @@ def load_command(
 ) -> None:
     """Bring a bundle into a daemon that reaches nothing, and start the builder.
 
-    The bundle is verified first. Only what the daemon lacks is sent, and the daemon is asked
+    The bundle is verified first, its signature before all else, where --allowed-signers or the
+    policy of a manifest demand one. Only what the daemon lacks is sent, and the daemon is asked
     afterwards whether it holds what was locked. No other connection is opened than the daemon's.
 
     **Examples**
@@ -47,17 +62,22 @@ def load_command(
         airgapbuild load bundles/builders
         airgapbuild load --no-boot /media/usb/builders
         airgapbuild load bundles/builders bundles/builders-differential
+        airgapbuild load --allowed-signers allowed_signers --min-serial 7 bundles/builders
         DOCKER_HOST=tcp://docker:2376 airgapbuild load bundles/builders
     """
     console = Console("load", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
         from airgapbuild import load
         from airgapbuild.bundle.reader import open_bundle
+        from airgapbuild.cli.connect import policy_for
         from airgapbuild.cli.inputs import own_folder, own_layout
         from airgapbuild.engine.daemon import Daemon
         from airgapbuild.engine.endpoint import find_endpoint
 
-        *bases, opened = map(open_bundle, bundles)
+        policy = policy_for(bundles, file, allowed_signers, min_serial)
+        of_bases = replace(policy, min_serial=None)  # they are older
+        bases = [open_bundle(base, policy=of_bases) for base in bundles[:-1]]
+        opened = open_bundle(bundles[-1], policy=policy)
         endpoint = find_endpoint(host, os.environ)
         shelf = own_layout(layout)
         with Daemon.connect(endpoint) as daemon:
@@ -68,9 +88,12 @@ def load_command(
                 progress=console,
             )
             builder = _load_builder(console, daemon, opened.lock, boot=boot)
+            if opened.signer:
+                console.say(f"signed by {opened.signer}")
             _say_images(console, daemon, images)
             _say_builder(console, daemon, builder)
-            console.result(_document(daemon, images, shelf.path, builder))
+            document = _document(daemon, images, shelf.path, builder)
+            console.result({"signer": opened.signer and asdict(opened.signer), **document})
 
 
 def _load_builder(

@@ -41,3 +41,21 @@ HostUrl = Annotated[
         show_default="as docker: DOCKER_HOST, DOCKER_CONTEXT, the current context",
     ),
 ]
+PolicyPath = Annotated[
+    Path | None,
+    typer.Option("--file", "-f", metavar="FILE", help="A manifest whose [policy] is to be met."),
+]
+Signers = Annotated[
+    Path | None,
+    typer.Option(
+        "--allowed-signers",
+        metavar="FILE",
+        help="Refuse a bundle that none of them has signed. The format is ssh-keygen's.",
+    ),
+]
+MinSerial = Annotated[
+    int | None,
+    typer.Option(
+        "--min-serial", metavar="N", min=0, help="Refuse a bundle of a lower serial, or of none."
+    ),
+]

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from airgapbuild.cli.console import Color, Console, error_document
-from airgapbuild.cli.options import ColorWhen, Json, Quiet, Verbose
-from airgapbuild.cli.words import size_words
+from airgapbuild.cli.options import (
+    ColorWhen,
+    Json,
+    MinSerial,
+    PolicyPath,
+    Quiet,
+    Signers,
+    Verbose,
+)
+from airgapbuild.words import size_words
 
 if TYPE_CHECKING:
     from airgapbuild.verify import Verified
@@ -21,6 +30,9 @@ def verify_command(
     quick: Annotated[
         bool, typer.Option("--quick", help="Sums only, not what is inside the tarballs.")
     ] = False,
+    file: PolicyPath = None,
+    allowed_signers: Signers = None,
+    min_serial: MinSerial = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -32,28 +44,36 @@ def verify_command(
     along the chain from the lock to the layers. No daemon and no network is needed. Unlike for
     load, all tarballs must be there.
 
+    With --allowed-signers, or the policy of a manifest, the signature is checked before all else:
+    nothing is told of a bundle that is refused.
+
     Exit code 6: a file's content is wrong (whatever else there is). 7: files are missing, foreign
-    or unreadable, and all the others are right.
+    or unreadable, and all the others are right. 10: it is not signed as wanted, or is too old.
 
     **Examples**
 
         airgapbuild verify bundles/builders
         airgapbuild verify --quick --json /media/usb/builders
+        airgapbuild verify --allowed-signers allowed_signers --min-serial 7 bundles/builders
     """
     console = Console("verify", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
+        from airgapbuild.cli.connect import policy_for
         from airgapbuild.verify import verify
 
-        verified = verify(bundle, quick=quick, progress=console)
+        policy = policy_for([bundle], file, allowed_signers, min_serial)
+        verified = verify(bundle, quick=quick, policy=policy, progress=console)
         rows = [(f.name, _size(f.size), f.what, f.state) for f in verified.files]
         console.table(("FILE", "SIZE", "WHAT", ""), rows)
+        if verified.signer:
+            console.say(f"signed by {verified.signer}")
         document = _document(verified, quick=quick)
         if error := verified.error:
             console.complain(error)
             console.result({**document, "error": error_document(error)})
             raise typer.Exit(error.exit_code)
         console.result(document)
-        size = size_words(sum(file.size or 0 for file in verified.files))
+        size = size_words(verified.size)
         told = "has the right sums" if quick else "is whole"
         console.say(f"{bundle} {told}: {len(verified.files)} files, {size}")
         if verified.requires:
@@ -77,6 +97,9 @@ def _document(verified: Verified, *, quick: bool) -> dict[str, Any]:
     return {
         "bundle": str(verified.folder),
         "quick": quick,
+        "signed": verified.signed,
+        "signer": verified.signer and asdict(verified.signer),
+        "serial": verified.serial,
         "whole": not verified.problems,
         "fetch": list(verified.fetch),
         "requires": [

@@ -138,7 +138,7 @@ class Daemon:
         return document.descriptor.digest
 
     def layer_chains(self) -> dict[str, tuple[Digest, ...]]:
-        """The diff IDs of every image, lowest first, by its ID; none of one that is gone by then.
+        """The diff IDs of every image, lowest first, by its ID; none of one that vanishes.
 
         Raises:
             DaemonError: the daemon does not say.

@@ -11,14 +11,16 @@ must say one thing only.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from airgapbuild.errors import IntegrityError
 from airgapbuild.oci.digest import Digest, DigestField, digest_of, parse_digest
+from airgapbuild.oci.field import SizeField
 from airgapbuild.oci.platform import Platform, normalised
 
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -31,6 +33,8 @@ MANIFEST_TYPES: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 MAX_DOCUMENT: Final = 4 << 20
 """The largest manifest, index or config that is read, in bytes: what registries accept as well."""
 
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""An escaped half of a character; two of them may be a whole one."""
 _ATTESTS_TYPE = "vnd.docker.reference.type"
 _ATTESTS_DIGEST = "vnd.docker.reference.digest"
 _ATTESTATION = "attestation-manifest"
@@ -47,7 +51,7 @@ class Descriptor(_Document):
 
     media_type: str
     digest: DigestField
-    size: NonNegativeInt
+    size: SizeField
     annotations: dict[str, str] | None = None
 
 
@@ -153,13 +157,21 @@ def media_type_of(raw: bytes) -> str:
 def json_object(raw: bytes) -> dict[str, Any]:
     """The JSON object in these bytes.
 
+    A document must mean the same to every reader: it is UTF-8, without half characters, and no key
+    comes twice.
+
     Raises:
         ValueError: they are not JSON, or another kind of it.
+
+    Source: RFC 8259, sections 4, 6 and 8; RFC 7493 (I-JSON), which says what to refuse.
     """
     try:
-        parsed = json.loads(raw)
+        text = raw.decode()
+        parsed = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+        if _HALF.search(text):
+            json.dumps(parsed, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON: {error}") from error
+        raise ValueError(f"not JSON: {_reason(error)}") from error
     if not isinstance(parsed, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - a value of a document, not a bug
     return parsed
@@ -232,6 +244,21 @@ def parse_config(raw: bytes, what: str) -> Config:
     return Config(platform, tuple(parsed.rootfs.diff_ids))
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key comes twice")
+    return found
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _reason(error: Exception) -> str:
+    return "not UTF-8" if isinstance(error, UnicodeError) else str(error)
+
+
 _D = TypeVar("_D", bound=_Document)
 
 
@@ -252,7 +279,10 @@ def _parse(
     parsed = _object(document.raw, what)
     if (inner := parsed.get("mediaType", media_type)) != media_type:
         raise IntegrityError(f"{what}: it was served as '{media_type}' but calls itself '{inner}'")
-    if both := [key for key in forbidden if key in parsed]:
+    keys = {key.lower() for key in parsed}  # Go's readers take `Layers` for `layers`
+    if len(keys) != len(parsed):
+        raise IntegrityError(f"{what}: ambiguous document, a key comes in two spellings")
+    if both := [key for key in forbidden if key in keys]:
         raise IntegrityError(f"{what}: ambiguous document, '{both[0]}' does not belong in it")
     return _validate(parsed, what, model)
 

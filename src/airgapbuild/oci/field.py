@@ -1,14 +1,18 @@
-"""Values of the field's nouns that are strings in TOML and JSON."""
+"""Fields of documents that have one form in TOML and JSON, and values of ours behind it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import GetPydanticSchema
+from pydantic import Field, GetPydanticSchema
 from pydantic_core import core_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+SizeField = Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
+"""A count of bytes, or a place in a file: an int64, as the OCI specification has it."""
 
 
 def written_as_text(kind: type, parse: Callable[[str], Any]) -> GetPydanticSchema:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator
 
@@ -19,6 +19,7 @@ from airgapbuild.oci.field import written_as_text
 
 Transport: TypeAlias = Literal["registry", "oci-layout", "docker-daemon"]
 
+_TRANSPORTS: Final = frozenset(get_args(Transport)) - {"registry"}
 DOCKER_HUB: Final = "docker.io"
 _LEGACY_HUB = "index.docker.io"
 _OFFICIAL = "library/"
@@ -71,8 +72,12 @@ class Reference:
             return self._prefix + full
         short = self.repository.removeprefix(_OFFICIAL)
         for name in (short, self.repository):
-            # `library/a/b` is not `a/b`, and the first part of `a.b/c` would be taken for a host.
-            if _split_registry(name) == (self.registry, self.repository):
+            # `library/a/b` is not `a/b`, the first part of `a.b/c` would be taken for a host, and
+            # `docker-daemon:1` for a transport.
+            if name not in _TRANSPORTS and _split_registry(name) == (
+                self.registry,
+                self.repository,
+            ):
                 return self._prefix + name + full.removeprefix(self.name)
         return self._prefix + full
 

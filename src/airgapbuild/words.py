@@ -13,3 +13,11 @@ def size_words(size: float) -> str:
             break
         size /= _STEP
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def plain(text: str) -> str:
+    """The text with what would not print escaped: what a bundle says must not steer a terminal.
+
+    Control characters, line ends, and marks that turn the direction of writing.
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

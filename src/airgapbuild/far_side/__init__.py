@@ -1,0 +1,1 @@
+"""What a bundle brings along for a far side that has no airgapbuild."""
