@@ -37,6 +37,14 @@ driver-opts = {{ network = "host" }}
 max-parallelism = 4
 """
 
+_FRONTEND = """\
+[images.dockerfile]
+ref = "docker/dockerfile:1.19"
+role = "frontend"
+tags = ["docker/dockerfile:1"]
+
+"""
+
 
 def manifest(registry: str, busybox: str) -> str:
     """A manifest of a builder and a base image, by their ordinary names."""
@@ -48,6 +56,11 @@ def compact_manifest(registry: str, busybox: str) -> str:
     builder = 'role = "builder"\n'
     text = manifest(registry, busybox).replace(builder, f'{builder}platforms = ["linux/amd64"]\n')
     return f'{text}\n[bundle]\nlayers = "compact"\n'
+
+
+def with_frontend(text: str) -> str:
+    """The same manifest with a Dockerfile frontend."""
+    return text.replace("[registries", _FRONTEND + "[registries", 1)
 
 
 def make_bundle(folder: Path, text: str) -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.engines import bed as test_bed
-from tests.engines.bundles import manifest
+from tests.engines.bundles import manifest, with_frontend
 from tests.engines.daemon import Daemon, docker_config
 from tests.engines.netns import Namespace
 from tests.engines.registry import Registry, images
@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from tests.engines.parts.part import Shelf
 
 PARTS = ("engines/28.5", "buildx/newest", "registry", "images/built")
-_MORE = """
-[images.dockerfile]
-ref = "docker/dockerfile:1.19"
-role = "frontend"
-"""
 _ENGINE: Engine = "28.5"
+_DOCKERFILE = """\
+# syntax=docker/dockerfile:1
+FROM busybox:1.37.0 AS base
+RUN echo "hello from $(busybox uname -sm), with no registry" > /greeting
+FROM scratch
+COPY --from=base /greeting /
+"""
 _TERMINAL = ("TERM", "COLORTERM", "FORCE_COLOR")
 _PROGRAMS = ("dockerd", "docker", "containerd", "containerd-shim-runc-v2", "runc", "docker-init")
 _HELPERS = "/usr/libexec/docker:/usr/lib/docker:/usr/sbin:/sbin"
@@ -110,13 +112,15 @@ def demo(bed: Shelf, folder: Path, stack: ExitStack) -> None:
     show(*build, cwd=folder, env=there, inside=site)
     show("cat", "out/greeting", cwd=folder)
 
-    say("Later, on the connected machine: one image more, and only what is new travels:")
-    with (folder / "airgapbuild.toml").open("a") as file:
-        file.write(_MORE)
+    say("Later, the manifest gets a Dockerfile frontend. Only what is new has to cross:")
+    (folder / "airgapbuild.toml").write_text(with_frontend(text))
     show("airgapbuild", "lock", cwd=folder, env=here)
     show("airgapbuild", "export", "--against", "bundles/builders", cwd=folder, env=here)
-    say("Behind the gap:")
     show("airgapbuild", "load", "bundles/builders-differential", cwd=folder, env=there, inside=site)
+    (folder / "Dockerfile").write_text(_DOCKERFILE)
+    show("cat", "Dockerfile", cwd=folder)
+    show("airgapbuild", "build", "--output", "out", ".", cwd=folder, env=there, inside=site)
+    show("cat", "out/greeting", cwd=folder)
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engines.bundles import make_bundle, manifest
+from tests.engines.bundles import make_bundle, manifest, with_frontend
 from tests.engines.daemon import Daemon, docker_config
 from tests.engines.site import Site
 
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
     from tests.engines.netns import Namespace
     from tests.engines.registry import Registry
 
-FRONTEND = """
-[images.dockerfile]
-ref = "docker/dockerfile:1.19"
-role = "frontend"
-tags = ["docker/dockerfile:1"]
-"""
 DOCKERFILE = """\
 # syntax=docker/dockerfile:1
 FROM busybox:{busybox} AS one
@@ -43,7 +37,7 @@ COPY --from=busybox:{busybox} /bin/busybox /busybox
 def shipped(registry: Registry, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with a builder, a frontend and a base image."""
     folder = tmp_path_factory.mktemp("shipped")
-    text = manifest(registry.address, busybox).replace("[registries", FRONTEND + "[registries")
+    text = with_frontend(manifest(registry.address, busybox))
     return make_bundle(folder, text)
 
 
