@@ -11,19 +11,25 @@ from typing import TYPE_CHECKING
 
 from airgapbuild.bundle.baseline import Baseline, HeldLayer
 from airgapbuild.bundle.index import Base
+from airgapbuild.bundle.layers import raw as raw_layer
+from airgapbuild.bundle.older import ReadableLayer
 from airgapbuild.bundle.reader import open_bundle
 from airgapbuild.errors import BundleError, UsageError
 from airgapbuild.inventory import parse_inventory
 from airgapbuild.lockfile import parse_lock, render_lock
+from airgapbuild.oci.derived import most_raw
 from airgapbuild.oci.digest import digest_of
 from airgapbuild.pins import read_pinned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from airgapbuild.lockfile import Lock, LockedImage, LockedPlatform
+    from airgapbuild.oci.content import Descriptor
+    from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.image import PlatformImage
+    from airgapbuild.oci.reference import Reference
     from airgapbuild.oci.source import Source
     from airgapbuild.progress import Progress
 
@@ -61,9 +67,7 @@ def _read(path: Path, source: Source, progress: Progress, *, raw: bool) -> Basel
         raise BundleError(f"{path}: {error.strerror}") from error
     if content.lstrip().startswith(b"{"):
         return _of_inventory(content, str(path))
-    lock = parse_lock(content, str(path))
-    pins = [(image, locked) for image in lock.image for locked in image.platform]
-    return _of_images(lock, ((*pin, read_pinned(source, *pin)) for pin in pins), raw=raw)
+    return _of_lock(parse_lock(content, str(path)), source, raw=raw)
 
 
 def _of_inventory(content: bytes, what: str) -> Baseline:
@@ -76,36 +80,65 @@ def _of_inventory(content: bytes, what: str) -> Baseline:
     )
 
 
+def _of_lock(lock: Lock, source: Source, *, raw: bool) -> Baseline:
+    whole = Baseline(frozenset({_base(lock)}))
+    for image in lock.image:
+        for locked in image.platform:
+            whole |= _of_image(image, locked, read_pinned(source, image, locked), source, raw=raw)
+    return whole
+
+
 def _of_bundle(folder: Path, progress: Progress) -> Baseline:
     bundle = open_bundle(folder)
+    whole = Baseline(frozenset({_base(bundle.lock)}))
+    for image in bundle.lock.image:
+        for locked in image.platform:
+            if bundle.has(image, locked):
+                documents = bundle.image(image, locked)
+                source = bundle.alone(image, locked)
+                whole |= _of_image(image, locked, documents, source, raw=False)
+            else:
+                what = f"{image.name} {locked.platform}"
+                progress.note(f"{folder}: no tarball of {what} is here: nothing to leave out")
+    return whole
 
-    def images() -> Iterator[tuple[LockedImage, LockedPlatform, PlatformImage]]:
-        for image in bundle.lock.image:
-            for locked in image.platform:
-                if bundle.has(image, locked):
-                    yield image, locked, bundle.image(image, locked)
-                else:
-                    what = f"{image.name} {locked.platform}"
-                    progress.note(f"{folder}: no tarball of {what} is here: nothing to leave out")
 
-    return _of_images(bundle.lock, images(), raw=False)
+def _base(lock: Lock) -> Base:
+    return Base(name=lock.name, digest=digest_of(render_lock(lock)))
 
 
-def _of_images(
-    lock: Lock,
-    images: Iterable[tuple[LockedImage, LockedPlatform, PlatformImage]],
+def _of_image(
+    image: LockedImage,
+    locked: LockedPlatform,
+    documents: PlatformImage,
+    source: Source,
     *,
     raw: bool,
 ) -> Baseline:
-    chains, blobs = set(), set()
-    for image, locked, documents in images:
-        diff_ids = documents.parsed_config.diff_ids
-        if image.for_daemon:
-            pairs = zip(diff_ids, documents.layers, strict=False)
-            chain = (HeldLayer(diff_id, diff_id if raw else it.digest) for diff_id, it in pairs)
-            chains.add((locked.platform, tuple(chain)))
-        else:
-            blobs |= {blob.digest for blob in documents.blobs}
-            blobs |= set(diff_ids) if raw else set()
-    base = Base(name=lock.name, digest=digest_of(render_lock(lock)))
-    return Baseline(frozenset({base}), frozenset(chains), frozenset(blobs))
+    """What a receiver holds who has loaded a platform's image; `raw`: with its layers raw."""
+    pairs = list(zip(documents.parsed_config.diff_ids, documents.layers, strict=False))
+    chain = tuple(HeldLayer(diff_id, diff_id if raw else it.digest) for diff_id, it in pairs)
+    older = tuple(_readable(diff_id, it, image.ref, source) for diff_id, it in pairs)
+    if image.for_daemon:
+        return Baseline(
+            chains=frozenset({(locked.platform, chain)}),
+            older={(image.name, locked.platform): older},
+        )
+    held = {layer.blob for layer in chain if layer.blob}
+    if raw or documents.upstream:
+        return Baseline(
+            blobs=frozenset(blob.digest for blob in documents.blobs) | held,
+            older={(image.name, locked.platform): older},
+        )
+    # Its layout has the layers compressed: they are not looked into there.
+    return Baseline(blobs=frozenset(blob.digest for blob in documents.blobs))
+
+
+def _readable(
+    diff_id: Digest, layer: Descriptor, reference: Reference, source: Source
+) -> ReadableLayer:
+    return ReadableLayer(
+        diff_id,
+        layer.size if layer.digest == diff_id else most_raw(layer),
+        lambda: raw_layer(layer, source.blob(reference, layer)),
+    )

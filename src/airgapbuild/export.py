@@ -183,9 +183,16 @@ def _kept(old: Bundle | None, pin: Pin, packaging: Packaging) -> BundledFile | N
         return None
     if _decisive(before, locked) != _decisive(image, locked) or not old.has(before, locked):
         return None
-    if old.requires(before, locked) != packaging.left_out(*pin, old.image(before, locked)):
+    documents = old.image(before, locked)
+    left_out = packaging.left_out(*pin, documents)
+    told_by = packaging.told_by(*pin, documents, left_out)
+    file = old.index.tarball(image.name, locked.platform)
+    if file is None or file.requires != left_out:
         return None
-    return old.index.tarball(image.name, locked.platform)
+    told = {blob.digest: blob.reference for blob in file.blobs if blob.reference}
+    if told != {digest: layer.diff_id for digest, layer in told_by.items()}:
+        return None
+    return file
 
 
 def _decisive(image: LockedImage, locked: LockedPlatform) -> tuple[object, ...]:

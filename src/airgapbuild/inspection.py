@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
-    from airgapbuild.bundle.index import BundledFile
+    from airgapbuild.bundle.index import BundledFile, OlderBlob
     from airgapbuild.lockfile import Lock
     from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
@@ -65,6 +65,8 @@ class InspectedPlatform:
     """The layers as the registry has them, where the tarball has them raw."""
     lacking: tuple[Descriptor, ...] = ()
     """What the image consists of and the tarball has not: the receiver must hold it."""
+    references: tuple[OlderBlob, ...] = ()
+    """Older layers by which some of the tarball's are told: the receiver must hold them, too."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,7 @@ def _platform(
         derived=_derived(documents),
         upstream=_upstream(documents),
         lacking=_lacking(documents, file) if documents and file else (),
+        references=file.references if file else (),
     )
 
 

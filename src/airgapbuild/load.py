@@ -14,6 +14,7 @@ from airgapbuild.builder.buildx import Buildx
 from airgapbuild.builder.wanted import BUILDKITD_FILE, made_from, wanted_instance
 from airgapbuild.files import write_if_changed
 from airgapbuild.oci.derived import derived_index
+from airgapbuild.older import OlderLayers
 from airgapbuild.progress import SILENT, Progress
 from airgapbuild.supply import Supply
 
@@ -70,13 +71,15 @@ def load_images(
     layout: Layout,
     *,
     bases: Sequence[Bundle] = (),
+    scratch: Path | None = None,
     progress: Progress = SILENT,
 ) -> tuple[LoadedImage, ...]:
     """The bundle's images, where their roles want them.
 
     Tarballs of other platforms than the daemon's may be missing from the folder; what is there must
     be right. What a differential bundle leaves out may lie in one of `bases`; their other images
-    are not loaded.
+    are not loaded. Older layers by which it tells its own are laid out in files without a name in
+    `scratch`, or in the layout's folder.
 
     Raises:
         IntegrityError, BundleError: a bundle is not whole or not right; nothing was sent of the
@@ -86,7 +89,9 @@ def load_images(
     """
     for each in (*bases, bundle):
         each.check_files(progress=progress)
-    supply = Supply(bundle, tuple(bases))
+    older = OlderLayers([], daemon, layout, scratch or layout.path)
+    older.bases = [replace(base, older=older.find) for base in bases]
+    supply = Supply(replace(bundle, older=older.find), tuple(older.bases))
     supply.check(daemon, layout)
     return tuple(
         _to_daemon(supply, daemon, image, progress)

@@ -11,7 +11,7 @@ from airgapbuild.oci.content import Descriptor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from airgapbuild.bundle.index import RequiredBlob
+    from airgapbuild.bundle.index import OlderBlob, RequiredBlob
     from airgapbuild.bundle.reader import Bundle
     from airgapbuild.engine.daemon import Daemon
     from airgapbuild.lockfile import LockedImage, LockedPlatform
@@ -100,17 +100,25 @@ class Supply:
         locked = self.platform(image, daemon)
         documents = self.bundle.image(image, locked)
         absent = self.absent(image, locked)
-        if absent and not daemon.holds(documents):
-            held = daemon.held_layers(documents, surely=True)
+        references = self.bundle.references(image, locked)
+        if (absent or references) and not daemon.holds(documents):
+            held = daemon.held_layers(documents, surely=True) if absent else frozenset()
             missing = [blob.digest for blob in absent if blob.digest not in held]
-            yield from _line(image, locked, missing, "the daemon")
+            yield from _line(image, locked, [*missing, *self._nowhere(references)], "the daemon")
 
     def _missing_in_layout(self, image: LockedImage, layout: Layout) -> Iterator[str]:
         for locked in self.platforms(image):
-            self.bundle.image(image, locked)
+            documents = self.bundle.image(image, locked)
             absent = self.absent(image, locked)
             missing = [it.digest for it in absent if not layout.holds(_descriptor(it))]
+            references = self.bundle.references(image, locked)
+            if references and not all(map(layout.holds, documents.layers)):
+                missing += self._nowhere(references)
             yield from _line(image, locked, missing, str(layout.path))
+
+    def _nowhere(self, references: Iterable[OlderBlob]) -> list[Digest]:
+        """The older layers that are not at hand."""
+        return [blob.digest for blob in references if self.bundle.older(blob) is None]
 
     def _remedy(self) -> str:
         """What brings what is missing."""

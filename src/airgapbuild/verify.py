@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airgapbuild.bundle.frames import Readable
-    from airgapbuild.bundle.index import RequiredBlob
+    from airgapbuild.bundle.index import OlderBlob, RequiredBlob
     from airgapbuild.signing import Signer
 
 _WORKERS: Final = 2
@@ -95,6 +95,12 @@ class Verified:
         """What a differential bundle leaves out, each once: whoever loads it must have it."""
         files = self.bundle.index.files if self.bundle else ()
         return tuple({blob.digest: blob for file in files for blob in file.requires}.values())
+
+    @property
+    def references(self) -> tuple[OlderBlob, ...]:
+        """Older layers by which it tells some of its own, of which only the sums are proven."""
+        files = self.bundle.index.files if self.bundle else ()
+        return tuple({blob.digest: blob for file in files for blob in file.references}.values())
 
     @property
     def problems(self) -> tuple[Problem, ...]:

@@ -132,3 +132,25 @@ def test_layers_that_the_daemon_has_in_another_compression(gap: Gap) -> None:
     with pytest.raises(BundleError, match="neither the bundle nor the daemon has sha256:"):
         gap.load(new)
     assert gap.daemon.image(gap.name) == before
+
+
+@pytest.mark.parametrize("packaging", [Packaging(), COMPACT], ids=["exact", "compact"])
+def test_a_rebuilt_layer_is_told_by_the_one_that_the_daemon_has(
+    gap: Gap, packaging: Packaging
+) -> None:
+    program = payload(300_000)
+    gap.push(b"base", program, b"old")
+    old = gap.project.bundle("old", packaging=packaging)
+    gap.push(b"base", program[:100_000] + b"patched" + program[100_007:], b"new")
+    new = gap.project.bundle("new", old.folder, packaging=COMPACT)
+    told = [blob for file in new.index.files for blob in file.blobs if blob.reference]
+    assert len(told) == (1 if packaging.layers == "exact" else 2)
+    assert all(blob.length < blob.size / 30 for blob in told)
+    with pytest.raises(BundleError, match="neither the bundle nor the daemon has sha256:"):
+        gap.load(new)
+    gap.load(old)
+    loaded = gap.load(new)
+    assert loaded["kit"].action == loaded["python"].action == "loaded"
+    image = gap.daemon.image(gap.name)
+    assert image is not None
+    assert image.id == loaded["kit"].id

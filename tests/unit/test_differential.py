@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -300,6 +301,89 @@ def test_verify_inspect_and_diff_know_a_differential(project: Project) -> None:
     assert diff(old, project.folder / "new").size == diff(old, project.folder / "plain").size
     told = airgapbuild("verify", project.folder / "new").stdout
     assert "it is a differential: the receiver must hold" in told
+
+
+def rebuilt(project: Project) -> tuple[Path, Path]:
+    """The compact bundle of a version, and the differential of one whose middle layer is new."""
+    big = MIDDLE * 3
+    push(project, BASE, big, b"old")
+    project.export("raw", packaging=COMPACT)
+    push(project, BASE, big[:70_000] + b"patched" + big[70_007:], b"new")
+    project.export("told", project.folder / "raw", packaging=COMPACT)
+    return project.folder / "raw", project.folder / "told"
+
+
+def test_a_rebuilt_layer_is_told_by_the_older_one(project: Project) -> None:
+    raw, told = rebuilt(project)
+    file = open_bundle(told).index.file(KIT)
+    assert file is not None
+    (blob,) = [blob for blob in file.blobs if blob.reference]
+    assert blob.reference == layers(raw, "kit")[1].digest == file.references[0].digest
+    assert blob.digest == layers(told, "kit")[1].digest
+    assert blob.length < blob.size / 100
+    found = verify(told)
+    assert found.error is None
+    assert found.references == file.references
+    assert inspect(told).images[0].platforms[0].references == file.references
+    before = contents(told)
+    assert not project.export("told", raw, packaging=COMPACT).changed
+    project.export("again", raw, packaging=COMPACT)
+    assert contents(project.folder / "again") == before
+
+
+def test_an_older_layer_is_read_from_an_exact_bundle_or_from_the_registry(project: Project) -> None:
+    big = MIDDLE * 3
+    push(project, BASE, big, b"old")
+    lock = project.lock_file()
+    project.export("exact")
+    push(project, BASE, big[:70_000] + b"patched" + big[70_007:], b"new")
+    for name, against in (("by-lock", lock), ("by-bundle", project.folder / "exact")):
+        project.export(name, against, packaging=COMPACT)
+        file = open_bundle(project.folder / name).index.file(KIT)
+        assert file is not None
+        assert [blob.length < 1000 for blob in file.blobs if blob.reference] == [True]
+
+
+def test_what_is_told_by_an_older_layer_needs_it(project: Project) -> None:
+    _, told = rebuilt(project)
+    bundle = open_bundle(told)
+    layer = layers(told, "kit")[1]
+    with pytest.raises(BundleError, match="which is not at hand"):
+        list(bundle.blob(bundle.lock.image[0].ref, layer))
+
+
+def test_plain_zstd_takes_what_is_told_for_damaged(project: Project) -> None:
+    raw, told = rebuilt(project)
+    for folder, code in ((raw, 0), (told, 1)):
+        done = subprocess.run(["zstd", "--test", "-q", folder / KIT], check=False)
+        assert done.returncode == code
+
+
+def test_a_flipped_bit_in_what_is_told_is_found(project: Project) -> None:
+    _, told = rebuilt(project)
+    file = open_bundle(told).index.file(KIT)
+    assert file is not None
+    (blob,) = [blob for blob in file.blobs if blob.reference]
+    raw = bytearray((told / KIT).read_bytes())
+    raw[blob.offset + blob.length // 2] ^= 1
+    (told / KIT).write_bytes(raw)
+    assert isinstance(verify(told).error, IntegrityError)
+
+
+@pytest.mark.parametrize("key", ["references", "reference"])
+def test_references_that_do_not_fit_their_blobs_are_refused(project: Project, key: str) -> None:
+    _, told = rebuilt(project)
+    document = json.loads((told / INDEX_FILE).read_text())
+    [file] = [file for file in document["files"] if file["name"] == KIT]
+    if key == "references":
+        file["references"] = []
+    else:
+        next(blob for blob in file["blobs"] if "reference" in blob)["reference"] = digest_of(b"")
+    (told / INDEX_FILE).write_text(json.dumps(document))
+    vouch(told, INDEX_FILE)
+    error = verify(told).error
+    assert error is not None
+    assert "its references are not those of its blobs" in error.message
 
 
 @pytest.mark.parametrize(

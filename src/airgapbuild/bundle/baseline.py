@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from airgapbuild.bundle.index import Base, RequiredBlob
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from airgapbuild.bundle.older import ReadableLayer
     from airgapbuild.lockfile import LockedImage, LockedPlatform
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.image import PlatformImage
     from airgapbuild.oci.platform import Platform
+
+_SMALLEST: Final = 64 << 10
+"""Of layers that are told by an older one, in bytes: smaller ones gain nothing."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +33,15 @@ class HeldLayer:
 class Baseline:
     """What a receiver holds, as far as is known here."""
 
-    bases: frozenset[Base]
+    bases: frozenset[Base] = frozenset()
     """What tells it."""
-    chains: frozenset[tuple[Platform, tuple[HeldLayer, ...]]]
+    chains: frozenset[tuple[Platform, tuple[HeldLayer, ...]]] = frozenset()
     """The layers of each of its daemon's images, lowest first."""
-    blobs: frozenset[Digest]
+    blobs: frozenset[Digest] = frozenset()
     """What its layout holds."""
+    older: Mapping[tuple[str, Platform], tuple[ReadableLayer, ...]] = field(default_factory=dict)
+    """The layers of its images by an image's name and platform, lowest first, as far as they can be
+    read here."""
 
     @property
     def sorted_bases(self) -> tuple[Base, ...]:
@@ -41,7 +50,10 @@ class Baseline:
 
     def __or__(self, other: Baseline) -> Baseline:
         return Baseline(
-            self.bases | other.bases, self.chains | other.chains, self.blobs | other.blobs
+            self.bases | other.bases,
+            self.chains | other.chains,
+            self.blobs | other.blobs,
+            {**self.older, **other.older},
         )
 
     def left_out(
@@ -61,6 +73,26 @@ class Baseline:
             RequiredBlob(digest=blob.digest, size=blob.size, diff_id=diff_ids.get(blob.digest))
             for blob in blobs
         )
+
+    def told_by(
+        self,
+        image: LockedImage,
+        locked: LockedPlatform,
+        documents: PlatformImage,
+        left_out: Collection[RequiredBlob],
+    ) -> dict[Digest, ReadableLayer]:
+        """The older layer by which each raw layer is told that travels and is not small.
+
+        It is the one at the same height of the image that had the name before, else its highest:
+        what was rebuilt lies where it lay.
+        """
+        older = self.older.get((image.name, locked.platform), ())
+        absent = {blob.digest for blob in left_out}
+        return {
+            layer.digest: older[min(height, len(older) - 1)]
+            for height, layer in enumerate(documents.layers)
+            if older and layer.digest not in absent and layer.size >= _SMALLEST
+        }
 
     def _depth(self, platform: Platform, documents: PlatformImage) -> int:
         """How many layers of an image the receiver has as the lowest ones of another."""

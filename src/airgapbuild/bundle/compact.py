@@ -6,6 +6,9 @@ begins at the first layer's tar header and goes to the tar's end; what comes bef
 at its place, as in an exact tarball. A layer is read by decoding what lies before it: in the order
 in which they lie there, all of them cost one decoding.
 
+In a differential bundle a layer may be told by an older one, which the receiver has: as frames that
+none but `delta` reads. To all else that reads tarballs, the file is damaged there.
+
 The frame is written by one thread, and all that zstd would choose by the machine is fixed, so its
 bytes depend on the content, the level and the version of zstd only.
 
@@ -16,21 +19,25 @@ ZSTD_c_enableLongDistanceMatching); zstd.h, ZSTD_WINDOWLOG_LIMIT_DEFAULT.
 from __future__ import annotations
 
 import weakref
+from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import zstandard
 
+from airgapbuild.bundle.delta import encoded
 from airgapbuild.bundle.frames import decoded, stored, stored_length
 from airgapbuild.bundle.index import BundledBlob
 from airgapbuild.bundle.parts import opened
 from airgapbuild.bundle.walk import Stream
-from airgapbuild.oci.archive import BLOCK, archive_chunks, archive_size, blob_digest
+from airgapbuild.oci.archive import BLOCK, END, archive_size, blob_digest, member_chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from airgapbuild.bundle.index import BundledFile
+    from airgapbuild.bundle.older import OlderLayer
     from airgapbuild.oci.archive import Member
     from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
@@ -46,16 +53,22 @@ def write_compact(
     level: int,
     read: Callable[[Descriptor], Iterator[bytes]],
     write: Callable[[bytes | memoryview], object],
+    older: Mapping[Digest, OlderLayer] = MappingProxyType({}),
 ) -> tuple[BundledBlob, ...]:
     """Writes the tarball of these members, front to back; where in it the blobs lie.
 
-    The members from the first of `layers` on go into the long frame.
+    The members from the first of `layers` on go into the long frame; behind it come those that are
+    told by an `older` one.
     """
+    told = [member for member in members if blob_digest(member) in older]
+    members = [member for member in members if blob_digest(member) not in older]
     cut = next((n for n, it in enumerate(members) if blob_digest(it) in layers), len(members))
     out = _Out(write)
     blobs = list(_store(members[:cut], read, out))
     offset = out.position
-    _compress(members[cut:], level, read, out)
+    if members[cut:] or not told:
+        end = b"" if told else END
+        _compress(members[cut:], level, read, out, end)
     start = 0
     for member in members[cut:]:
         if digest := blob_digest(member):
@@ -69,7 +82,7 @@ def write_compact(
                 )
             )
         start += BLOCK + member.size + len(member.padding)
-    return tuple(blobs)
+    return (*blobs, *_tell(told, read, out, older))
 
 
 class LongFrames:
@@ -155,13 +168,42 @@ def _compress(
     level: int,
     read: Callable[[Descriptor], Iterator[bytes]],
     out: _Out,
+    end: bytes,
 ) -> None:
-    """Writes the rest of the tar as one frame, its size in the frame's header."""
+    """Writes members, and the tar's end, as one frame, its size in the frame's header."""
     parameters = zstandard.ZstdCompressionParameters.from_level(
         level, window_log=_WINDOW_LOG, enable_ldm=True, threads=0
     )
     compressor = zstandard.ZstdCompressor(compression_params=parameters)
-    frame = compressor.compressobj(size=archive_size(members))
-    for chunk in archive_chunks(members, read):
+    frame = compressor.compressobj(size=archive_size(members) - len(END) + len(end))
+    for chunk in chain(member_chunks(members, read), [end]):
         out.write(frame.compress(chunk))
     out.write(frame.flush())
+
+
+def _tell(
+    members: Sequence[Member],
+    read: Callable[[Descriptor], Iterator[bytes]],
+    out: _Out,
+    older: Mapping[Digest, OlderLayer],
+) -> Iterator[BundledBlob]:
+    """Writes members as what differs from older layers, and the tar's end."""
+    between = b""
+    for member in members:
+        digest = blob_digest(member)
+        if digest is None or member.blob is None:
+            raise RuntimeError(f"{member.name}: is no blob")
+        _run(out, [between + member.header], len(between) + BLOCK)
+        offset = out.position
+        for frame in encoded(read(member.blob), member.size, older[digest]):
+            out.write(frame)
+        yield BundledBlob(
+            digest=digest,
+            size=member.size,
+            offset=offset,
+            length=out.position - offset,
+            reference=older[digest].digest,
+        )
+        between = member.padding
+    if members:
+        _run(out, [between + END], len(between) + len(END))

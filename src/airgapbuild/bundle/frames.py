@@ -139,7 +139,7 @@ def decoded(file: Readable, length: int, what: str, *, window: int = FRAME) -> I
     decompressor = zstandard.ZstdDecompressor(max_window_size=window)
     try:
         with decompressor.stream_reader(
-            _Slice(file, length),  # type: ignore[arg-type] # it only asks for read()
+            Slice(file, length),  # type: ignore[arg-type] # it only asks for read()
             read_size=_READ,
             read_across_frames=True,
             closefd=False,
@@ -150,7 +150,7 @@ def decoded(file: Readable, length: int, what: str, *, window: int = FRAME) -> I
         raise BundleError(f"{what}: not zstd: {error}") from error
 
 
-class _Slice:
+class Slice:
     """The next `length` bytes of a file, as a file."""
 
     def __init__(self, file: Readable, length: int) -> None:
@@ -158,6 +158,7 @@ class _Slice:
         self._left = length
 
     def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes; none at the end."""
         size = self._left if size < 0 else min(size, self._left)
         data = self._file.read(size)
         self._left -= len(data)

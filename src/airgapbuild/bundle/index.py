@@ -67,6 +67,10 @@ class BundledBlob(_Blob):
         default=None,
         description="Where in what they decode to the blob begins, if it is not alone in them.",
     )
+    reference: DigestField | None = Field(
+        default=None,
+        description="Of an older layer's raw tar, if the frames hold what differs from that.",
+    )
 
 
 class RequiredBlob(_Blob):
@@ -75,6 +79,10 @@ class RequiredBlob(_Blob):
     diff_id: DigestField | None = Field(
         default=None, description="Of a layer: the digest of its raw tar, as a daemon names it."
     )
+
+
+class OlderBlob(_Blob):
+    """The raw tar of an older layer, by which a tarball's layer is told."""
 
 
 class Base(Table):
@@ -108,6 +116,9 @@ class BundledFile(Table):
     blobs: Many[BundledBlob] = ()
     requires: Many[RequiredBlob] = Field(
         default=(), description="What its image needs besides, in the image's order."
+    )
+    references: Many[OlderBlob] = Field(
+        default=(), description="Older layers, without which some of its layers cannot be read."
     )
 
     @model_validator(mode="after")

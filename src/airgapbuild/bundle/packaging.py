@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from airgapbuild.bundle.baseline import Baseline
     from airgapbuild.bundle.index import RequiredBlob
+    from airgapbuild.bundle.older import ReadableLayer
     from airgapbuild.lockfile import LockedImage, LockedPlatform
     from airgapbuild.manifest import Layers
+    from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.image import PlatformImage
 
 DEFAULT_LEVEL: Final = 9
@@ -37,6 +41,18 @@ class Packaging:
     ) -> tuple[RequiredBlob, ...]:
         """See `Baseline.left_out`; of a whole bundle nothing is."""
         return self.against.left_out(image, locked, documents) if self.against else ()
+
+    def told_by(
+        self,
+        image: LockedImage,
+        locked: LockedPlatform,
+        documents: PlatformImage,
+        left_out: Collection[RequiredBlob],
+    ) -> dict[Digest, ReadableLayer]:
+        """See `Baseline.told_by`; only raw layers have much in common with older ones."""
+        if self.against is None or self.layers == "exact":
+            return {}
+        return self.against.told_by(image, locked, documents, left_out)
 
     @property
     def compact_level(self) -> int | None:

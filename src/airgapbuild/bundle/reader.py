@@ -16,12 +16,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from airgapbuild.bundle.compact import WINDOW, LongFrames
-from airgapbuild.bundle.frames import FRAME, Readable, decoded
+from airgapbuild.bundle.delta import decoded_against
+from airgapbuild.bundle.frames import FRAME, Readable, Slice, decoded
 from airgapbuild.bundle.index import (
     INDEX_FILE,
     BundledBlob,
     BundledFile,
     BundleIndex,
+    OlderBlob,
     RequiredBlob,
     beyond,
     tarball_name,
@@ -42,9 +44,10 @@ from airgapbuild.progress import SILENT, Progress, Task
 from airgapbuild.threads import pool
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
+    from airgapbuild.bundle.older import OlderLayer
     from airgapbuild.oci.image import PlatformImage
     from airgapbuild.oci.reference import Reference
     from airgapbuild.signing import Signer
@@ -62,6 +65,8 @@ class Bundle:
     index: BundleIndex
     signer: Signer | None = None
     """Who has signed it; None where nobody asked."""
+    older: Callable[[OlderBlob], OlderLayer | None] = lambda _: None
+    """Gives older layers, raw, by which some of a differential bundle's are told."""
 
     def has(self, image: LockedImage, locked: LockedPlatform) -> bool:
         """Whether the tarball of a platform is here; a receiver may take over only some."""
@@ -128,7 +133,11 @@ class Bundle:
             raise IntegrityError(f"{file.name}: {layers} layers, but {diff_ids} in the config")
         places: dict[Digest, range] = {}
         members = archive_members(documents, image.names, wanted=beyond(file.requires))
-        if walk(_content(tarball, file, places), members, file.name) != places:
+        unread = {
+            blob.digest for blob in file.blobs if blob.reference and not self._older(file, blob)
+        }
+        chunks = self._content(tarball, file, places)
+        if walk(chunks, members, file.name, unread) != places:
             raise BundleError(f"{file.name}: its blobs lie elsewhere than {INDEX_FILE} says")
         return documents
 
@@ -139,6 +148,14 @@ class Bundle:
             BundleError: the tarball is missing.
         """
         return self._tarball(image, locked).requires
+
+    def references(self, image: LockedImage, locked: LockedPlatform) -> tuple[OlderBlob, ...]:
+        """The older layers without which a platform's tarball cannot be read.
+
+        Raises:
+            BundleError: the tarball is missing.
+        """
+        return self._tarball(image, locked).references
 
     def holds(self, digest: Digest) -> bool:
         """Whether a tarball that is here holds this blob."""
@@ -170,12 +187,68 @@ class Bundle:
         del reference
         file, blob = self._find(descriptor.digest)
         what = f"{file.name}: {descriptor.digest}"
-        if blob.start:
+        if blob.reference:
+            chunks = self._told(file, blob)
+        elif blob.start:
             self._check_bound(file, blob)
             chunks = self._long_frames.blob(self.folder, file, blob)
         else:
             chunks = _stored(self.folder, file, blob)
         yield from verified(chunks, descriptor.digest, descriptor.size, what)
+
+    def _told(self, file: BundledFile, blob: BundledBlob) -> Iterator[bytes]:
+        """A blob that is told by an older one."""
+        older = self._older(file, blob)
+        if older is None:
+            raise BundleError(
+                f"{file.name}: {blob.digest} is told by the older layer {blob.reference}, "
+                "which is not at hand"
+            )
+        with opened(self.folder, file, blob.offset) as tarball:
+            frames = Slice(tarball, blob.length)
+            yield from decoded_against(frames, blob.size, older, file.name)
+
+    def _older(self, file: BundledFile, blob: BundledBlob) -> OlderLayer | None:
+        found = next((it for it in file.references if it.digest == blob.reference), None)
+        return self.older(found) if found else None
+
+    def _content(
+        self, tarball: Readable, file: BundledFile, places: dict[Digest, range]
+    ) -> Iterator[bytes]:
+        """What a tarball's frames hold; `places` gets where in it the blobs lie by bundle.json.
+
+        A blob that is told by a layer that is not at hand comes as zeros.
+        """
+        at = position = 0
+        for (offset, length), blobs in _runs(file):
+            if offset < at:
+                raise BundleError(f"{file.name}: {INDEX_FILE} has two blobs at one place")
+            between = decoded(tarball, offset - at, file.name)
+            for chunk in between:
+                position += len(chunk)
+                yield chunk
+            start = position
+            for chunk in self._run(tarball, length, file, blobs):
+                position += len(chunk)
+                yield chunk
+            for blob in blobs:
+                first = start + (blob.start or 0)
+                places[blob.digest] = range(first, first + blob.size if blob.start else position)
+            at = offset + length
+        yield from decoded(tarball, max(0, file.size - at), file.name)
+
+    def _run(
+        self, tarball: Readable, length: int, file: BundledFile, blobs: list[BundledBlob]
+    ) -> Iterator[bytes]:
+        """What the frames of a run hold."""
+        if not any(blob.reference for blob in blobs):
+            window = WINDOW if any(blob.start for blob in blobs) else FRAME
+            return decoded(tarball, length, file.name, window=window)
+        if len(blobs) > 1:
+            raise BundleError(f"{file.name}: {INDEX_FILE} has two blobs at one place")
+        if older := self._older(file, blobs[0]):
+            return decoded_against(Slice(tarball, length), blobs[0].size, older, file.name)
+        return _passed_over(tarball, blobs[0])
 
     def _only(self, file: BundledFile) -> Bundle:
         return replace(self, index=self.index.model_copy(update={"files": (file,)}))
@@ -309,6 +382,9 @@ def _check_requires(file: BundledFile, documents: PlatformImage) -> None:
     """
     blobs = {blob.digest: blob for blob in documents.blobs}
     here = {blob.digest for blob in file.blobs}
+    told_by = {blob.reference for blob in file.blobs if blob.reference}
+    if told_by != {older.digest for older in file.references}:
+        raise BundleError(f"{file.name}: {INDEX_FILE}: its references are not those of its blobs")
     for it in file.requires:
         blob = blobs.get(it.digest)
         is_right = blob and blob.size == it.size and documents.diff_ids.get(it.digest) == it.diff_id
@@ -316,23 +392,12 @@ def _check_requires(file: BundledFile, documents: PlatformImage) -> None:
             raise BundleError(f"{file.name}: {INDEX_FILE}: requires {it.digest}, which is not so")
 
 
-def _content(tarball: Readable, file: BundledFile, places: dict[Digest, range]) -> Iterator[bytes]:
-    """What a tarball's frames hold; `places` gets where in it the blobs lie by bundle.json."""
-    at = position = 0
-    for (offset, run), blobs in _runs(file):
-        if offset < at:
-            raise BundleError(f"{file.name}: {INDEX_FILE} has two blobs at one place")
-        window = WINDOW if any(blob.start for blob in blobs) else FRAME
-        for length in (offset - at, run):
-            start = position
-            for chunk in decoded(tarball, length, file.name, window=window):
-                position += len(chunk)
-                yield chunk
-        for blob in blobs:
-            first = start + (blob.start or 0)
-            places[blob.digest] = range(first, first + blob.size if blob.start else position)
-        at = offset + run
-    yield from decoded(tarball, max(0, file.size - at), file.name)
+def _passed_over(tarball: Readable, blob: BundledBlob) -> Iterator[bytes]:
+    """As many zeros as a blob has bytes, while its frames are read."""
+    frames = Slice(tarball, blob.length)
+    while frames.read(_READ):
+        pass
+    return (bytes(min(_READ, blob.size - at)) for at in range(0, blob.size, _READ))
 
 
 def _runs(file: BundledFile) -> Iterator[tuple[tuple[int, int], list[BundledBlob]]]:

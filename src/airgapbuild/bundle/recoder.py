@@ -10,8 +10,9 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from airgapbuild.bundle.compact import write_compact
-from airgapbuild.bundle.index import beyond
+from airgapbuild.bundle.index import OlderBlob, beyond
 from airgapbuild.bundle.layers import raw
+from airgapbuild.bundle.older import laid_out
 from airgapbuild.bundle.packaging import DEFAULT_LEVEL
 from airgapbuild.bundle.parts import PartWriter
 from airgapbuild.errors import IntegrityError
@@ -20,10 +21,11 @@ from airgapbuild.oci.derived import derived, most_raw, raw_layers, too_large
 from airgapbuild.oci.digest import verified
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from airgapbuild.bundle.index import BundledBlob, BundledFile, RequiredBlob
+    from airgapbuild.bundle.older import OlderLayer, ReadableLayer
     from airgapbuild.bundle.packaging import Packaging
     from airgapbuild.bundle.writer import Tarball
     from airgapbuild.lockfile import LockedImage, LockedPlatform
@@ -38,6 +40,7 @@ class CompactTarball:
 
     def __init__(self, folder: Path, exact: Tarball, packaging: Packaging) -> None:
         self.name = exact.name
+        self._folder = folder
         self._exact = exact
         self._packaging = packaging
         self._sections = {section.digest: section for section in exact.missing}
@@ -46,6 +49,7 @@ class CompactTarball:
         )
         self._blobs: tuple[BundledBlob, ...] = ()
         self._requires: tuple[RequiredBlob, ...] = ()
+        self._references: tuple[OlderBlob, ...] = ()
 
     def fill(
         self,
@@ -74,7 +78,10 @@ class CompactTarball:
         made = derived(image, sizes, self.name)
         self._requires = self._packaging.left_out(*pin, made)
         members = archive_members(made, pin[0].names, wanted=beyond(self._requires))
-        self._blobs = write_compact(members, layers, level, read, self._writer.write)
+        older = self._laid_out(self._packaging.told_by(*pin, made, self._requires))
+        self._blobs = write_compact(members, layers, level, read, self._writer.write, older)
+        sizes = {layer.digest: layer.size for layer in older.values()}
+        self._references = tuple(OlderBlob(digest=it, size=sizes[it]) for it in sorted(sizes))
 
     def commit(self) -> BundledFile:
         """The file, or its parts, under their names, and what bundle.json says of it.
@@ -88,6 +95,7 @@ class CompactTarball:
             "platform": self._exact.platform,
             "blobs": self._blobs,
             "requires": self._requires,
+            "references": self._references,
         }
         return self._writer.finish().model_copy(update=what)
 
@@ -99,6 +107,12 @@ class CompactTarball:
         for piece in self._exact.read(self._sections[blob.digest]):
             task.advance(len(piece))
             yield bytes(piece)
+
+    def _laid_out(self, told_by: Mapping[Digest, ReadableLayer]) -> dict[Digest, OlderLayer]:
+        """The older layers to go by, each laid out once."""
+        layers = {layer.diff_id: layer for layer in told_by.values()}
+        files = {diff_id: laid_out(it, self._folder) for diff_id, it in layers.items()}
+        return {digest: files[layer.diff_id] for digest, layer in told_by.items()}
 
     def _measured(self, layer: Descriptor, diff_id: Digest, task: Task) -> int:
         """The size of a layer's tar."""

@@ -122,11 +122,16 @@ def _say_needs(console: Console, found: Inspected) -> None:
         return
     for image in found.images:
         for platform in image.platforms:
+            of = f"of {image.name} {platform.platform}"
             for blob in platform.lacking:
-                console.say(
-                    f"the receiver must hold {blob.digest} of {image.name} {platform.platform}"
-                )
-    if not any(platform.lacking for image in found.images for platform in image.platforms):
+                console.say(f"the receiver must hold {blob.digest} {of}")
+            for older in platform.references:
+                console.say(f"the receiver must hold the older layer {older.digest} {of}")
+    if not any(
+        platform.lacking or platform.references
+        for image in found.images
+        for platform in image.platforms
+    ):
         console.say("the receiver needs no other content")
     console.say(f"not verified: airgapbuild verify {found.path}")
 
@@ -192,4 +197,5 @@ def _platform_document(
             for layer in platform.upstream
         ],
         "lacking": [{"digest": blob.digest, "size": blob.size} for blob in platform.lacking],
+        "references": [{"digest": it.digest, "size": it.size} for it in platform.references],
     }

@@ -70,7 +70,7 @@ def load_command(
         from airgapbuild import load
         from airgapbuild.bundle.reader import open_bundle
         from airgapbuild.cli.connect import policy_for
-        from airgapbuild.cli.inputs import own_layout
+        from airgapbuild.cli.inputs import own_folder, own_layout
         from airgapbuild.engine.daemon import Daemon
         from airgapbuild.engine.endpoint import find_endpoint
 
@@ -81,7 +81,12 @@ def load_command(
         endpoint = find_endpoint(host, os.environ)
         shelf = own_layout(layout)
         with Daemon.connect(endpoint) as daemon:
-            images = load.load_images(opened, daemon, shelf, bases=bases, progress=console)
+            images = load.load_images(
+                *(opened, daemon, shelf),
+                bases=bases,
+                scratch=own_folder("XDG_CACHE_HOME", ".cache"),
+                progress=console,
+            )
             builder = _load_builder(console, daemon, opened.lock, boot=boot)
             if opened.signer:
                 console.say(f"signed by {opened.signer}")

@@ -82,6 +82,11 @@ def verify_command(
                 f"it is a differential: the receiver must hold {len(verified.requires)} "
                 f"blobs besides, {left_out}"
             )
+        if verified.references:
+            console.say(
+                f"it tells layers by {len(verified.references)} older ones, which the receiver "
+                "must hold, too: of those only the sums are proven here, load proves the rest"
+            )
 
 
 def _size(size: int | None) -> str:
@@ -101,6 +106,7 @@ def _document(verified: Verified, *, quick: bool) -> dict[str, Any]:
             blob.model_dump(mode="json", by_alias=True, exclude_none=True)
             for blob in verified.requires
         ],
+        "references": [blob.model_dump(mode="json") for blob in verified.references],
         "files": [
             {
                 "name": file.name,

@@ -108,6 +108,14 @@ def archive_chunks(
     members: Iterable[Member], read: Callable[[Descriptor], Iterator[bytes]]
 ) -> Iterator[bytes]:
     """The bytes of the tar, blobs read as they come up."""
+    yield from member_chunks(members, read)
+    yield END
+
+
+def member_chunks(
+    members: Iterable[Member], read: Callable[[Descriptor], Iterator[bytes]]
+) -> Iterator[bytes]:
+    """The same without the tar's end."""
     for member in members:
         yield member.header
         if member.data is not None:
@@ -116,7 +124,6 @@ def archive_chunks(
             yield from read(member.blob)
         if member.padding:
             yield member.padding
-    yield END
 
 
 def parse_header(block: bytes) -> Member:
