@@ -20,8 +20,10 @@ import zstandard
 
 from airgapbuild.builder.settings import settings
 from airgapbuild.builder.wanted import wanted_instance
+from airgapbuild.bundle.delta import Scale, decoded_against, encoded
 from airgapbuild.bundle.head import read_head
 from airgapbuild.bundle.index import BundledFile, parse_bundle_index, render_index, tarball_name
+from airgapbuild.bundle.packaging import DEFAULT_PACKAGING, Packaging
 from airgapbuild.bundle.reader import Bundle, open_bundle, summed
 from airgapbuild.bundle.walk import walk
 from airgapbuild.document import parse_document
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
     from airgapbuild.oci.archive import Member
 
 _TOML_WORDS = (b'"""', b"'''", b"[[", b"]]", b" = ", b".", b"{", b"}", b"#", b"inf", b"[image.")
+_SCALE = Scale(piece=4096, reach=1024)
+_OLD = b"".join(hashlib.sha256(bytes([n])).digest() for n in range(256))
+_NEW = _OLD[:3000] + b"new" + _OLD[3000:]
 _LOCK = "airgapbuild.lock"
 _INDEX = "bundle.json"
 
@@ -84,6 +89,11 @@ class Site:
 
     def read_tarball(self, data: bytes) -> None:
         """Frames as they come; the blobs are where they were."""
+        self.prove(data)
+        assert _files(_decompressed(data)) == _files(self.tar)
+
+    def prove(self, data: bytes) -> None:
+        """The same, whatever other readers of zstd say of a frame's end."""
         (self.copy / TARBALL).write_bytes(data)
         fits = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         file = self.file.model_copy(update=fits)
@@ -91,7 +101,6 @@ class Site:
         bundle = Bundle(self.copy, self.bundle.lock, index)
         with summed(self.copy, file, SILENT.task("")) as opened:
             bundle.check_tarball(file, opened)
-        assert _files(_decompressed(data)) == _files(self.tar)
 
     def read_members(self, data: bytes) -> None:
         """A tar, in chunks whose size the first byte tells, with headers' sums that fit."""
@@ -161,9 +170,9 @@ class Site:
             self.restore(name)
 
 
-def make_site() -> Site:
+def make_site(packaging: Packaging = DEFAULT_PACKAGING) -> Site:
     base = scratch()
-    site = Site(make_tiny(base / "whole"), base / "copy", base / "head")
+    site = Site(make_tiny(base / "whole", packaging), base / "copy", base / "head")
     site.copy.mkdir()
     for name in site.names:
         site.restore(name)
@@ -179,6 +188,28 @@ def _files(tar: bytes) -> dict[str, bytes]:
     """What another reader finds in a tar."""
     with tarfile.open(fileobj=io.BytesIO(tar)) as opened:
         return {it.name: opened.extractfile(it).read() for it in opened}  # type: ignore[union-attr]
+
+
+def compact_targets(site: Site) -> tuple[Target, ...]:
+    """What is other in a compact bundle; and a layer that is told by an older one."""
+    seed = b"".join(encoded([_NEW], len(_NEW), _Older(), _SCALE))
+    return (
+        Target("compact", site.prove, (site.raw(TARBALL),), inputs=60_000, words=_ZSTD_WORDS),
+        Target("compact-index", site.read_index, (site.raw(_INDEX),), inputs=40_000),
+        Target("delta", _read_delta, (seed,), inputs=60_000, words=_ZSTD_WORDS),
+    )
+
+
+class _Older:
+    size = len(_OLD)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        return _OLD[offset : offset + size]
+
+
+def _read_delta(data: bytes) -> None:
+    chunks = decoded_against(io.BytesIO(data), len(_NEW), _Older(), "layer", _SCALE)
+    assert sum(map(len, chunks)) <= len(_NEW)
 
 
 def targets(site: Site) -> tuple[Target, ...]:

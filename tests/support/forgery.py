@@ -59,11 +59,11 @@ def make_bundle(folder: Path, packaging: Packaging = DEFAULT_PACKAGING) -> Path:
     return _exported(folder, source, TEXT, packaging)
 
 
-def make_tiny(folder: Path) -> Path:
+def make_tiny(folder: Path, packaging: Packaging = DEFAULT_PACKAGING) -> Path:
     """A bundle of a few kilobytes: a builder with one image, which has three names."""
     source = MemorySource()
     source.publish("tool:1", "linux/amd64", layers=(b"base", b"top"))
-    return _exported(folder, source, TEXT.replace('role = "tool"', _BUILDER), DEFAULT_PACKAGING)
+    return _exported(folder, source, TEXT.replace('role = "tool"', _BUILDER), packaging)
 
 
 def make_two(folder: Path, text: str, packaging: Packaging = DEFAULT_PACKAGING) -> Path:
