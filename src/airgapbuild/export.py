@@ -126,8 +126,9 @@ def _foreign(folder: Path, wanted: set[str]) -> set[str]:
     small = {LOCK_FILE, BUILDKITD_FILE, BUILDER_FILE, INSTALL_FILE, TOOL_FILE}
     small |= {INDEX_FILE, SUMS_FILE, SIGNATURE_FILE}
     there = {path.name for path in folder.iterdir() if not is_partial(path.name)}
-    for name in sorted(there):
-        if {name, constructed(name)}.isdisjoint(ours | wanted | small):
+    tarballs = {constructed(name) for name in ours | wanted} - small
+    for name in sorted(there - small):
+        if constructed(name) not in tarballs:
             hint = "a bundle has a folder of its own: choose another with -o, or move this away"
             raise BundleError(f"{folder / name}: is not a file of a bundle", hint=hint)
     return (ours | there) - small

@@ -122,7 +122,6 @@ def _repacked(bundle: Bundle, file: BundledFile, part_size: int | None, task: Ta
     packed = file.model_copy(update={"parts": made.parts})
     files = tuple(packed if old is file else old for old in bundle.index.files)
     index = bundle.index.model_copy(update={"files": files})
-    (folder / SIGNATURE_FILE).unlink(missing_ok=True)
     write_if_changed(folder / _STAGED, sums_of(index))
     write_index(folder, index)
     (folder / _STAGED).unlink()

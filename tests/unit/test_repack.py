@@ -205,6 +205,17 @@ def test_export_goes_on_from_parts_that_no_sums_vouch_for(
     assert exported.fetched == 0 or before != after
 
 
+@pytest.mark.parametrize("name", ["bundle.json.001", "thesis.tex.001"])
+def test_what_only_looks_like_a_part_is_nothing_of_exports(
+    lock: Lock, source: MemorySource, tmp_path: Path, name: str
+) -> None:
+    export(lock, source, tmp_path / "b")
+    (tmp_path / "b" / name).write_text("years of work")
+    with pytest.raises(BundleError, match=f"{name}: is not a file of a bundle"):
+        export(lock, source, tmp_path / "b", packaging=Packaging(part_size=PART))
+    assert (tmp_path / "b" / name).read_text() == "years of work"
+
+
 def test_export_clears_away_what_lies_in_its_tarballs_places(
     lock: Lock, source: MemorySource, tmp_path: Path
 ) -> None:
