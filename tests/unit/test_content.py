@@ -12,6 +12,7 @@ from airgapbuild.oci.content import (
     OCI_INDEX,
     OCI_MANIFEST,
     content,
+    media_type_of,
     parse_config,
     parse_index,
     parse_manifest,
@@ -121,3 +122,9 @@ def test_what_is_no_manifest_is_refused() -> None:
         parse_manifest(content(b"[" * 100_000, OCI_MANIFEST), "x")
     with pytest.raises(IntegrityError, match="rootfs"):
         parse_config(b"{}", "x")
+
+
+@pytest.mark.parametrize("said", ["[]", "{}", "7", "null", '["application/json"]', '"text/plain"'])
+def test_a_media_type_that_is_none_is_taken_for_ocis(said: str) -> None:
+    raw = f'{{"mediaType": {said}, "layers": []}}'.encode()
+    assert media_type_of(raw) == OCI_MANIFEST

@@ -91,7 +91,7 @@ def load_command(
             if opened.signer:
                 console.say(f"signed by {opened.signer}")
             _say_images(console, daemon, images)
-            _say_builder(console, daemon, builder)
+            _say_builder(console, daemon, images, builder)
             document = _document(daemon, images, shelf.path, builder)
             console.result({"signer": opened.signer and asdict(opened.signer), **document})
 
@@ -126,13 +126,21 @@ def _say_images(console: Console, daemon: Daemon, images: tuple[LoadedImage, ...
     console.table(("IMAGE", "NAME", "IN", "PLATFORMS", ""), rows)
 
 
-def _say_builder(console: Console, daemon: Daemon, builder: LoadedBuilder | None) -> None:
+def _say_builder(
+    console: Console,
+    daemon: Daemon,
+    images: tuple[LoadedImage, ...],
+    builder: LoadedBuilder | None,
+) -> None:
     if builder is None:
         console.say("the bundle asks for no builder")
         return
     state = f"runs BuildKit {builder.buildkit}" if builder.buildkit else "is written, not started"
     console.say(f"builder {builder.instance.name} {state}, and is the current one")
-    console.say(f"now: {daemon.endpoint.docker} buildx build .")
+    has_bases = any(loaded.place == "layout" for loaded in images)
+    by_us = has_bases and daemon.endpoint.docker == "docker"  # it has no --host
+    build = "airgapbuild build" if by_us else f"{daemon.endpoint.docker} buildx build"
+    console.say(f"now: {build} .")
 
 
 def _document(

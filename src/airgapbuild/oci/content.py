@@ -149,8 +149,8 @@ def media_type_of(raw: bytes) -> str:
     except ValueError:
         return ""
     said = document.get("mediaType")
-    if said in INDEX_TYPES | MANIFEST_TYPES:
-        return str(said)
+    if isinstance(said, str) and said in INDEX_TYPES | MANIFEST_TYPES:
+        return said
     return OCI_INDEX if "manifests" in document else OCI_MANIFEST
 
 
