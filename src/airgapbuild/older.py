@@ -79,7 +79,7 @@ class OlderLayers:
                 file = unnamed(self.scratch)
                 blob = Descriptor(media_type="", digest=digest, size=length)
                 with suppress(IntegrityError):
-                    if copied(raw(blob, _chunks(content)), size, file) == digest:
+                    if copied(raw(blob, content.chunks()), size, file) == digest:
                         return OlderLayer(digest, file)
                 file.close()
         return None

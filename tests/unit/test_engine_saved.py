@@ -37,6 +37,15 @@ def saved(*members: bytes) -> bytes:
     return answer_raw(b"".join(members) + bytes(1024))
 
 
+def negative(header: bytes) -> bytes:
+    """The same file with a size below nothing, in GNU's base-256, and a sum that fits."""
+    raw = bytearray(header)
+    raw[124:136] = b"\xff" * 12
+    raw[148:156] = b" " * 8
+    raw[148:156] = f"{sum(raw[:512]):06o}\0 ".encode()
+    return bytes(raw)
+
+
 def answer_raw(body: bytes, cut: int | None = None) -> bytes:
     return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:cut]
 
@@ -78,9 +87,21 @@ def test_what_is_no_part_of_a_layout_is_passed_over(tmp_path: Path) -> None:
         (saved(member("manifest.json", b"[]")), DaemonError, "saves it without a manifest"),
         (answer_raw(b"no tar at all" * 100), DaemonError, "is no tar"),
         (answer_raw(member(BLOB, MANIFEST) + bytes(1024), 700), DaemonError, "unix://"),
+        (answer_raw(member(BLOB, MANIFEST)[:530]), DaemonError, "is no tar"),
+        (answer_raw(member("index.json", INDEX)[:530]), DaemonError, "is no tar"),
+        (saved(negative(member(BLOB, MANIFEST))), DaemonError, "is no tar"),
         (answer({"message": "no space left"}, "500 No"), DaemonError, "no space left"),
     ],
-    ids=["another blob", "docker-archive", "no tar", "cut", "refused"],
+    ids=[
+        "another blob",
+        "docker-archive",
+        "no tar",
+        "cut",
+        "short blob",
+        "short index",
+        "negative",
+        "refused",
+    ],
 )
 def test_what_cannot_be_pinned_is_told_and_leaves_nothing(
     tmp_path: Path, archive: bytes, kind: type[Exception], words: str

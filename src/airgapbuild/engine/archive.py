@@ -19,9 +19,39 @@ if TYPE_CHECKING:
 
 _BLOB: Final = re.compile(r"blobs/sha256/([0-9a-f]{64})", re.ASCII)
 _READ: Final = 1 << 20
+_MAX_SIZE: Final = (1 << 63) - 1
+"""Of a file, in bytes. A header can also tell what is less than nothing."""
 
 
-def saved_files(chunks: Generator[bytes], what: str) -> Iterator[tuple[str, int, IO[bytes]]]:
+class SavedFile:
+    """The content of a file of the tar."""
+
+    def __init__(self, file: IO[bytes], what: str) -> None:
+        self._file = file
+        self._what = what
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end.
+
+        Raises:
+            DaemonError: the tar is cut short.
+        """
+        try:
+            return self._file.read(size)
+        except tarfile.TarError as error:
+            raise _no_tar(self._what, error) from error
+
+    def chunks(self) -> Iterator[bytes]:
+        """All of it, in pieces.
+
+        Raises:
+            DaemonError: see `read`.
+        """
+        while chunk := self.read(_READ):
+            yield chunk
+
+
+def saved_files(chunks: Generator[bytes], what: str) -> Iterator[tuple[str, int, SavedFile]]:
     """The plain files of a saved image: name, size in bytes, and content, to be read at once.
 
     Raises:
@@ -37,16 +67,22 @@ def saved_files(chunks: Generator[bytes], what: str) -> Iterator[tuple[str, int,
             ) as tar,
         ):
             for member in tar:
+                if not 0 <= member.size <= _MAX_SIZE:
+                    raise tarfile.ReadError(f"{member.name!r} is of {member.size} bytes")
                 if file := tar.extractfile(member) if member.isreg() else None:
-                    yield member.name, member.size, file
+                    yield member.name, member.size, SavedFile(file, what)
     except tarfile.TarError as error:
-        raise DaemonError(f"{what}: what the daemon saves is no tar: {error}") from error
+        raise _no_tar(what, error) from error
 
 
 def blob_digest(name: str) -> Digest | None:
     """The digest of the blob that a file of this name is."""
     match = _BLOB.fullmatch(name)
     return Digest(f"sha256:{match[1]}") if match else None
+
+
+def _no_tar(what: str, error: tarfile.TarError) -> DaemonError:
+    return DaemonError(f"{what}: what the daemon saves is no tar: {error}")
 
 
 class _Stream:

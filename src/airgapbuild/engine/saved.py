@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 from airgapbuild.engine.archive import blob_digest, saved_files
 from airgapbuild.errors import DaemonError
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from airgapbuild.oci.reference import Reference
 
 _INDEX: Final = "index.json"
-_READ: Final = 1 << 20
 
 
 class DaemonSource:
@@ -120,7 +119,7 @@ def save(daemon: Daemon, name: str, folder: Path) -> None:
     index = None
     for path, size, file in saved_files(daemon.save(name), name):
         if digest := blob_digest(path):
-            layout.put(Descriptor(media_type="", digest=digest, size=size), _chunks(file))
+            layout.put(Descriptor(media_type="", digest=digest, size=size), file.chunks())
         elif path == _INDEX:
             index = file.read(MAX_DOCUMENT)
     if index is None:
@@ -130,11 +129,6 @@ def save(daemon: Daemon, name: str, folder: Path) -> None:
             "docker buildx build --output type=oci,dest=DIR,tar=false .",
         )
     (folder / _INDEX).write_bytes(index)
-
-
-def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    while chunk := file.read(_READ):
-        yield chunk
 
 
 def _name(reference: Reference) -> str:
