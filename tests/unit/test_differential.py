@@ -30,6 +30,8 @@ from airgapbuild.oci.content import Descriptor
 from airgapbuild.oci.digest import Digest, digest_of
 from airgapbuild.oci.layout import Layout
 from airgapbuild.oci.platform import parse_platform
+from airgapbuild.report.facts import gather
+from airgapbuild.report.page import render_page
 from airgapbuild.verify import verify
 from schemas.generate import schema_of
 from tests.support.forgery import vouch
@@ -325,6 +327,10 @@ def test_a_rebuilt_layer_is_told_by_the_older_one(project: Project) -> None:
     assert found.error is None
     assert found.references == file.references
     assert inspect(told).images[0].platforms[0].references == file.references
+    page = render_page(gather(told)).decode()
+    assert "Except of layers that are told by older ones" in page
+    assert "compact: raw, compressed anew at level 1" in page
+    assert "Except of layers" not in render_page(gather(raw)).decode()
     before = contents(told)
     assert not project.export("told", raw, packaging=COMPACT).changed
     project.export("again", raw, packaging=COMPACT)

@@ -209,10 +209,13 @@ def needs_section(content: Inspected) -> Markup:
     unread = "Of images whose tarballs are missing or not right, it cannot be told."
     caveat = [] if _all_read(content) else [tag("p", unread)]
     rows: list[tuple[Child, ...]] = [
-        (digits(blob.digest), size_words(blob.size), f"{image.name} {platform.platform}")
+        (digits(digest), size_words(size), f"{image.name} {platform.platform}")
         for image in content.images
         for platform in image.platforms
-        for blob in platform.lacking
+        for digest, size in (
+            *((blob.digest, blob.size) for blob in platform.lacking),
+            *((older.digest, older.size) for older in platform.references),
+        )
     ]
     if not rows:
         whole = tag("p", "Nothing: every image is here with all that it consists of.")
@@ -220,7 +223,11 @@ def needs_section(content: Inspected) -> Markup:
     return section(
         "needs",
         title,
-        tag("p", "This bundle is a difference: these parts of its images are not in it."),
+        tag(
+            "p",
+            "This bundle is a difference: these parts of its images, and older layers by which "
+            "some of its own are told, are not in it.",
+        ),
         table(
             "Content that is not in the bundle", ("Content", "Size", "Of"), rows, class_="layers"
         ),
