@@ -8,10 +8,12 @@ that it uses are proven.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from airgapbuild.builder.buildkitd import BUILDKITD_FILE
 from airgapbuild.builder.buildx import Buildx
-from airgapbuild.builder.wanted import BUILDKITD_FILE, made_from, wanted_instance
+from airgapbuild.builder.wanted import made_from, wanted_instance
 from airgapbuild.files import write_if_changed
 from airgapbuild.oci.derived import derived_index
 from airgapbuild.older import OlderLayers
@@ -160,15 +162,30 @@ def _top(
     return top.descriptor
 
 
+def check_buildx(lock: Lock, environ: Mapping[str, str]) -> Buildx | None:
+    """The buildx that is found here, None where there is none.
+
+    Raises:
+        BuilderError: it cannot read the builder's buildkitd.toml.
+    """
+    buildx = Buildx.look(environ)
+    if buildx and lock.builder:
+        buildx.check_config(lock.buildkitd)
+    return buildx
+
+
 def load_builder(
     lock: Lock,
     daemon: Daemon,
     store: InstanceStore,
     config_folder: Path,
     *,
+    there: Mapping[str, bytes] = MappingProxyType({}),
     progress: Progress = SILENT,
 ) -> LoadedBuilder | None:
     """The lock's builder as buildx knows it, current for this daemon; None where there is none.
+
+    `there` are the files that no lock has: see `builder.there`.
 
     A container that was made from another image or other settings is removed (its cache volume
     stays), since buildx would go on using it: the next start makes it anew.
@@ -176,7 +193,7 @@ def load_builder(
     Raises:
         BuilderError: the name is taken by something else, or the files cannot be written.
     """
-    instance = wanted_instance(lock, daemon.endpoint.buildx_endpoint)
+    instance = wanted_instance(lock, daemon.endpoint.buildx_endpoint, there=there)
     image = lock.builder_image
     if instance is None or image is None:
         return None
@@ -196,14 +213,18 @@ def load_builder(
 
 
 def boot(
-    builder: LoadedBuilder, environ: Mapping[str, str], *, progress: Progress = SILENT
+    builder: LoadedBuilder,
+    buildx: Buildx | None,
+    environ: Mapping[str, str],
+    *,
+    progress: Progress = SILENT,
 ) -> LoadedBuilder:
     """The same builder, running, with the versions that answered.
 
     Raises:
-        BuilderError: buildx is missing, or the builder does not come up.
+        BuilderError: there is no buildx, or the builder does not come up.
     """
-    buildx = Buildx.find(environ)
+    buildx = buildx or Buildx.find(environ)
     task = progress.task(f"boot {builder.instance.name}")
     buildkit = buildx.boot(builder.instance.name, environ, progress.detail)
     task.done(f"BuildKit {buildkit}")

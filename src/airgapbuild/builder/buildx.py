@@ -9,10 +9,14 @@ import tempfile
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
+from airgapbuild.buildkitd.checks import unreadable_by
+from airgapbuild.buildkitd.since import parse_release
 from airgapbuild.errors import BuilderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from airgapbuild.buildkitd import LockedBuildkitd
 
 _VERSION = re.compile(r"buildx\s+v?(\d\S*)", re.ASCII)
 # "Buildkit:" up to buildx v0.12, "BuildKit version:" since.
@@ -38,6 +42,14 @@ class Buildx:
     version: str
 
     @classmethod
+    def look(cls, environ: Mapping[str, str]) -> Buildx | None:
+        """The buildx that `find` finds, None where there is none that would do."""
+        try:
+            return cls.find(environ)
+        except BuilderError:
+            return None
+
+    @classmethod
     def find(cls, environ: Mapping[str, str]) -> Buildx:
         """The buildx on PATH: docker's plugin, else a `buildx` that stands alone.
 
@@ -55,6 +67,17 @@ class Buildx:
                     raise BuilderError(message, hint=_INSTALL)
                 return cls(command, version)
         raise BuilderError("`docker buildx version` does not work here", hint=_INSTALL)
+
+    def check_config(self, buildkitd: LockedBuildkitd) -> None:
+        """Returns if this buildx can read a builder's buildkitd.toml, as it does in each command.
+
+        Raises:
+            BuilderError: it cannot; one line for each key.
+        """
+        release = parse_release(self.version)
+        if release and (problems := unreadable_by(release, buildkitd)):
+            hint = f"buildx here is {self.version}: use a newer one, or lock without it"
+            raise BuilderError(*problems, hint=hint)
 
     def boot(self, name: str, environ: Mapping[str, str], on_line: Callable[[str], None]) -> str:
         """The version of the BuildKit that runs once the builder is up.

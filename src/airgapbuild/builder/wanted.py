@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from airgapbuild.builder.buildkitd import render, sealing
+from airgapbuild.builder.buildkitd import config_files, sealing
 from airgapbuild.builder.instance import Instance
 from airgapbuild.document import meaning_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from airgapbuild.lockfile import Lock
-
-BUILDKITD_FILE: Final = "buildkitd.toml"
-"""The name under which buildx ships the file; it lands in /etc/buildkit of the container."""
 
 _DEFAULT_FLAGS: Final = ("--allow-insecure-entitlement=network.host",)
 """What `docker buildx create` gives a builder without flags (buildx builder/builder.go)."""
@@ -25,8 +23,13 @@ _MARK: Final = "AIRGAPBUILD_CONFIG"
 an existing container with the instance, and another job's container may come from another lock."""
 
 
-def wanted_instance(lock: Lock, endpoint: str = "default") -> Instance | None:
-    """The builder of a lock on an endpoint; None where the manifest wants none."""
+def wanted_instance(
+    lock: Lock, endpoint: str = "default", *, there: Mapping[str, bytes] = MappingProxyType({})
+) -> Instance | None:
+    """The builder of a lock on an endpoint; None where the manifest wants none.
+
+    `there` are the files that no lock has: `there.files_there`.
+    """
     image = lock.builder_image
     if lock.builder is None or image is None:
         return None
@@ -38,7 +41,7 @@ def wanted_instance(lock: Lock, endpoint: str = "default") -> Instance | None:
             endpoint=endpoint,
             driver_opts=options,
             flags=lock.builder.flags or _DEFAULT_FLAGS,
-            files={BUILDKITD_FILE: render(lock.buildkitd)},
+            files={**config_files(lock.buildkitd), **there},
         )
     )
 
@@ -49,6 +52,8 @@ def made_from(instance: Instance, environment: Collection[str]) -> bool:
 
 
 def _marked(instance: Instance) -> Instance:
-    files = {name: content.decode() for name, content in instance.files.items()}
+    files = {
+        name: content.decode(errors="surrogateescape") for name, content in instance.files.items()
+    }
     digest = meaning_of([dict(instance.driver_opts), list(instance.flags), files])
     return replace(instance, driver_opts={**instance.driver_opts, f"env.{_MARK}": digest})

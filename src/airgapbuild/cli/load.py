@@ -24,6 +24,8 @@ from airgapbuild.cli.options import (
 from airgapbuild.words import size_words
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airgapbuild.engine.daemon import Daemon
     from airgapbuild.load import LoadedBuilder, LoadedImage
     from airgapbuild.lockfile import Lock
@@ -68,6 +70,7 @@ def load_command(
     console = Console("load", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
         from airgapbuild import load
+        from airgapbuild.builder.there import files_there
         from airgapbuild.bundle.reader import open_bundle
         from airgapbuild.cli.connect import policy_for
         from airgapbuild.cli.inputs import own_folder, own_layout
@@ -80,6 +83,8 @@ def load_command(
         opened = open_bundle(bundles[-1], policy=policy)
         endpoint = find_endpoint(host, os.environ)
         shelf = own_layout(layout)
+        buildx = load.check_buildx(opened.lock, endpoint.environ(os.environ))
+        there = files_there(opened.lock.buildkitd) if opened.lock.builder else {}
         with Daemon.connect(endpoint) as daemon:
             images = load.load_images(
                 *(opened, daemon, shelf),
@@ -87,7 +92,10 @@ def load_command(
                 scratch=own_folder("XDG_CACHE_HOME", ".cache"),
                 progress=console,
             )
-            builder = _load_builder(console, daemon, opened.lock, boot=boot)
+            builder = _load_builder(console, daemon, opened.lock, there)
+            if builder and boot:
+                environ = endpoint.environ(os.environ)
+                builder = load.boot(builder, buildx, environ, progress=console)
             if opened.signer:
                 console.say(f"signed by {opened.signer}")
             _say_images(console, daemon, images)
@@ -97,17 +105,14 @@ def load_command(
 
 
 def _load_builder(
-    console: Console, daemon: Daemon, lock: Lock, *, boot: bool
+    console: Console, daemon: Daemon, lock: Lock, there: Mapping[str, bytes]
 ) -> LoadedBuilder | None:
     from airgapbuild import load
     from airgapbuild.builder.instance import InstanceStore
     from airgapbuild.cli.inputs import own_folder
 
     store, folder = InstanceStore.of(os.environ), own_folder("XDG_CONFIG_HOME", ".config")
-    builder = load.load_builder(lock, daemon, store, folder, progress=console)
-    if builder is None or not boot:
-        return builder
-    return load.boot(builder, daemon.endpoint.environ(os.environ), progress=console)
+    return load.load_builder(lock, daemon, store, folder, there=there, progress=console)
 
 
 def _say_images(console: Console, daemon: Daemon, images: tuple[LoadedImage, ...]) -> None:
