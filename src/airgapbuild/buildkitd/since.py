@@ -85,7 +85,7 @@ def release_of(reference: Reference) -> Release | None:
 
 def parse_release(tag: str | None) -> Release | None:
     """The release that a tag or a program's own version names; None where it names none."""
-    version = parse_version(tag or "")
+    version = parse_version((tag or "").partition("+")[0])  # behind it, a distribution's own
     if version is None or version.head not in {"", "v"} or len(version.numbers) != _PARTS:
         return None
     return Release(version.numbers)
