@@ -37,6 +37,7 @@ from tests.engines.parts import (
     referrers,
     shells,
     ssh,
+    workflows,
 )
 from tests.engines.parts.part import RecipeError, key, kill_running, run
 from tests.engines.process import NotReadyError
@@ -47,7 +48,10 @@ if TYPE_CHECKING:
 
 PARTS = {
     part.name: part
-    for recipes in (engines, programs, referrers, images, pythons, connected, ssh, browser, shells)
+    for recipes in (
+        *(engines, programs, referrers, images, pythons, connected, ssh, browser, shells),
+        *(workflows,),
+    )
     for part in recipes.PARTS
 }
 
