@@ -31,6 +31,7 @@ from tests.engines.parts import (
     browser,
     connected,
     engines,
+    extras,
     images,
     programs,
     pythons,
@@ -47,7 +48,10 @@ if TYPE_CHECKING:
 
 PARTS = {
     part.name: part
-    for recipes in (engines, programs, referrers, images, pythons, connected, ssh, browser, shells)
+    for recipes in (
+        *(engines, programs, referrers, images, extras),
+        *(pythons, connected, ssh, browser, shells),
+    )
     for part in recipes.PARTS
 }
 
