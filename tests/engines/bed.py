@@ -31,6 +31,7 @@ from tests.engines.parts import (
     browser,
     connected,
     engines,
+    extras,
     images,
     programs,
     pythons,
@@ -49,8 +50,8 @@ if TYPE_CHECKING:
 PARTS = {
     part.name: part
     for recipes in (
-        *(engines, programs, referrers, images, pythons, connected, ssh, browser, shells),
-        *(workflows,),
+        *(engines, programs, referrers, images, extras),
+        *(pythons, connected, ssh, browser, shells, workflows),
     )
     for part in recipes.PARTS
 }

@@ -34,7 +34,7 @@ _ENV = {"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"}
 
 def images(bed: Shelf) -> dict[str, layout.Image]:
     """Return what every registry here serves, by names such as `moby/buildkit:v0.34.2`."""
-    found = json.loads((bed.part("images/built") / "images.json").read_bytes())
+    found = json.loads((bed.part("images/all") / "images.json").read_bytes())
     return {ref: _image(**entry) for ref, entry in found.items()}
 
 
@@ -90,7 +90,7 @@ class Registry(process.Service):
         asked for.
         """
         binary = bed.part("registry") / "docker-registry"
-        served = bed.part("images/built") / "storage"
+        served = bed.part("images/all") / "storage"
         folder = Path(tempfile.mkdtemp(prefix="bed-registry-"))
         prefix: tuple[str, ...] = namespace.prefix if namespace else ()
         registry = cls("", None, None, folder, [])
