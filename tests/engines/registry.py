@@ -80,8 +80,9 @@ class Registry(process.Service):
         empty: bool = False,
         path: str = "",
         proxy_of: Registry | None = None,
+        port: int = 0,
     ) -> Self:
-        """Start a registry on a free port and return when it listens.
+        """Start a registry on a port, by default a free one, and return when it listens.
 
         With `htpasswd` everything needs the user; with `token` pulls are free and pushes need the
         user. A `mutual` one has TLS and wants a certificate of its clients. Only a `writable` one
@@ -100,6 +101,7 @@ class Registry(process.Service):
                 served, writable=writable, empty=empty or proxy_of is not None, path=path
             )
             config = registry._config(writable=own, tls=tls or mutual, mutual=mutual)
+            config["http"]["addr"] = f"127.0.0.1:{port}"
             if proxy_of:
                 config["proxy"] = {"remoteurl": f"http://{proxy_of.address}"}
             config["auth"] = registry._auth(auth, user, prefix)
@@ -151,7 +153,7 @@ class Registry(process.Service):
             self.storage.symlink_to(served)
 
     def _config(self, *, writable: bool, tls: bool, mutual: bool) -> dict[str, Any]:
-        http: dict[str, Any] = {"addr": "127.0.0.1:0", "secret": "for one process only"}
+        http: dict[str, Any] = {"secret": "for one process only"}
         if tls:
             ca = pki.authority(self.folder)
             server = pki.issue(ca, self.folder)
