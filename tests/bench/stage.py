@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from tests.bench.big import big_image
 from tests.bench.measure import BenchError, Command
 from tests.engines import layout
+from tests.engines.parts.images import TAGS
 from tests.engines.registry import Registry, images
 from tests.support.link import Link
 from tests.support.program import airgapbuild, environment
@@ -107,9 +108,7 @@ class Stage:
     @cached_property
     def refs(self) -> tuple[str, ...]:
         """The images of the bed, each by its first name."""
-        return tuple(
-            {image.index: ref for ref, image in reversed(images(self.bed).items())}.values()
-        )
+        return tuple(TAGS)
 
     @cached_property
     def bundle(self) -> Path:
