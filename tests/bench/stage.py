@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from tests.bench.big import big_image
 from tests.bench.measure import BenchError, Command
 from tests.engines import layout
+from tests.engines.bundles import make_bundle, site_manifest
 from tests.engines.parts.images import TAGS
 from tests.engines.registry import Registry, images
 from tests.support.link import Link
@@ -119,6 +120,14 @@ class Stage:
         bundle = folder / "bundles/builders"
         next(bundle.glob("*_linux-arm64.oci.tar.zst")).unlink()
         return bundle
+
+    @cached_property
+    def site_bundle(self) -> Path:
+        """A bundle of a builder with an emulator, of a frontend and of two base images."""
+        folder = self.folder / "site"
+        folder.mkdir()
+        [tag] = [ref.partition(":")[2] for ref in TAGS if ref.startswith("library/busybox:")]
+        return make_bundle(folder, site_manifest(self.registry.address, tag))
 
     def _empty(self) -> Registry:
         return self._stack.enter_context(Registry.start(self.bed, writable=True, empty=True))

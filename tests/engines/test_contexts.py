@@ -15,6 +15,7 @@ from tests.conftest import ROOM_MB
 from tests.engines.bundles import make_bundle, site_manifest
 from tests.engines.daemon import BOOTING, PAIRS, Buildx, Daemon, Engine, Store, docker_config
 from tests.engines.site import Site
+from tests.engines.whole_build import PLATFORMS, check, write_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,22 +29,6 @@ BUILDX: dict[Engine, Buildx] = {"26.1": "0.13", "28.5": "0.29"}
 """Those that Debian has beside these engines; with the others goes the newest."""
 
 ONE = ("28.5", "containerd")
-
-DOCKERFILE = """\
-# syntax=docker/dockerfile:1
-FROM busybox:{busybox} AS one
-RUN echo "one ran on $(uname -m)" > /one
-FROM bash@{digest} AS two
-COPY --from=one /one /
-RUN --mount=type=bind,from=busybox:{busybox},target=/other \\
-    test -x /other/bin/busybox && echo "two ran on $HOSTTYPE" > /two
-FROM scratch
-COPY --from=two /one /two /
-COPY --from=busybox:{busybox} /bin/busybox /
-"""
-PLATFORMS = "linux/amd64,linux/arm64"
-MACHINES = {"linux_amd64": ("x86_64", 62), "linux_arm64": ("aarch64", 183)}
-"""What each is called by uname, and in the header of an ELF file."""
 
 
 @pytest.fixture(scope="module")
@@ -83,20 +68,8 @@ on_one = pytest.mark.parametrize("site", [ONE], indirect=True, ids="-".join, sco
 
 
 @pytest.fixture
-def context(images: dict[str, Image], busybox: str, tmp_path: Path) -> Path:
-    """The folder of a build that needs a frontend, two bases, one by digest, and runs something."""
-    digest = images["library/bash:5.2"].index
-    folder = tmp_path / "context"
-    folder.mkdir()
-    (folder / "Dockerfile").write_text(DOCKERFILE.format(busybox=busybox, digest=digest))
-    return folder
-
-
-def check(out: Path) -> None:
-    for platform, (machine, number) in MACHINES.items():
-        for name in ("one", "two"):
-            assert (out / platform / name).read_text() == f"{name} ran on {machine}\n"
-        assert (out / platform / "busybox").read_bytes()[18] == number
+def context(images: dict[str, Image], tmp_path: Path) -> Path:
+    return write_context(tmp_path / "context", images)
 
 
 def test_airgapbuild_build(site: Site, context: Path, tmp_path: Path) -> None:
