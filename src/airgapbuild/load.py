@@ -139,7 +139,7 @@ def _to_layout(
             layout.put(blob, read(blob))
             task.advance(blob.size)
     top = _top(bundle, layout, image, found)
-    named = layout.name(top, tuple(str(name) for name in image.names))
+    named = layout.name(top, tuple(str(name) for name in image.names or (image.ref,)))
     action = "loaded" if sent else "named" if named else "present"
     task.done(action)
     return LoadedImage(image, platforms, "layout", top.digest, action, sent)

@@ -20,7 +20,7 @@ from tests.support.program import HEARS_SIGNALS, PROGRAM, airgapbuild, document,
 
 COMMANDS = (
     *("init", "lock", "outdated", "inventory", "export", "load"),
-    *("build", "contexts", "env", "verify", "inspect", "diff", "report", "split", "join"),
+    *("build", "check", "contexts", "env", "verify", "inspect", "diff", "report", "split", "join"),
 )
 MANIFEST = """
 version = 1

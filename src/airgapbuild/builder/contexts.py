@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airgapbuild.errors import BundleError, UsageError
@@ -35,13 +36,22 @@ def contexts_of(layout: Layout) -> dict[str, str]:
         BundleError: the layout holds no image, or its index.json is not one.
     """
     folder = layout.path.absolute()
-    images = layout.images()
-    if not images:
+    digests = digests_by_name(layout)
+    if not digests:
         hint = "`airgapbuild load BUNDLE` puts base and frontend images there"
         raise BundleError(f"{folder}: no image lies in this layout", hint=hint)
+    return {name: f"oci-layout://{folder}@{digest}" for name, digest in digests.items()}
+
+
+def digests_by_name(layout: Layout) -> dict[str, Digest]:
+    """The image in the layout for each name by which BuildKit may look for it.
+
+    Raises:
+        BundleError: the layout's index.json is not one.
+    """
     return {
-        written: f"oci-layout://{folder}@{digest}"
-        for name, digest in sorted(images.items())
+        written: digest
+        for name, digest in sorted(layout.images().items())
         for written in _written(name, digest)
     }
 
@@ -76,9 +86,8 @@ def as_compose(contexts: Mapping[str, str], services: Iterable[str]) -> str:
 
 
 def _written(name: Reference, digest: Digest) -> tuple[str, ...]:
-    tagged = name.familiar
-    repository = name.with_digest(digest).familiar
-    return tagged.removesuffix(":latest"), f"{tagged}@{digest}", repository
+    forms = (name, replace(name, digest=digest), name.with_digest(digest))
+    return tuple(form.context_name for form in forms)
 
 
 def _json(document: object) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from airgapbuild.cli.build import build_command
+from airgapbuild.cli.check import check_command
 from airgapbuild.cli.contexts import contexts_command
 from airgapbuild.cli.diff import diff_command
 from airgapbuild.cli.env import env_command
@@ -47,6 +48,7 @@ app.command("export")(export_command)
 app.command("load")(load_command)
 app.command("inventory")(inventory_command)
 app.command("build", context_settings={"ignore_unknown_options": True})(build_command)
+app.command("check")(check_command)
 app.command("contexts")(contexts_command)
 app.command("env")(env_command)
 app.command("verify")(verify_command)

@@ -13,14 +13,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airgapbuild.errors import BundleError
 from airgapbuild.files import replacing, write_if_changed
-from airgapbuild.oci.content import OCI_INDEX, Descriptor
-from airgapbuild.oci.digest import encoded, matches, parse_digest, verified
+from airgapbuild.oci.content import (
+    INDEX_TYPES,
+    MAX_DOCUMENT,
+    OCI_INDEX,
+    Content,
+    Descriptor,
+    content,
+    media_type_of,
+    parse_config,
+    parse_index,
+    parse_manifest,
+)
+from airgapbuild.oci.digest import digest_of, encoded, matches, parse_digest, verified
 from airgapbuild.oci.reference import parse_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from airgapbuild.oci.content import Config
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.reference import Reference
 
@@ -97,6 +109,37 @@ class Layout:
                 name = parse_reference(_name_of(entry) or "")
                 images[name] = parse_digest(str(entry.get("digest")))
         return images
+
+    def document(self, digest: Digest) -> Content | None:
+        """The manifest or index of this digest; None where it is not here, or is something else."""
+        try:
+            with self.blob_path(digest).open("rb") as file:
+                raw = file.read(MAX_DOCUMENT + 1)
+        except FileNotFoundError:
+            return None
+        return content(raw, media_type_of(raw)) if digest_of(raw) == digest else None
+
+    def configs(self, digest: Digest) -> tuple[Config, ...]:
+        """The configs of an image, one for each platform that is here.
+
+        Raises:
+            IntegrityError: the layout's documents are no images.
+        """
+        top = self.document(digest)
+        if top is None:
+            return ()
+        manifests = [top]
+        if top.descriptor.media_type in INDEX_TYPES:
+            entries = parse_index(top, f"index {digest}").platforms
+            found = [self.document(descriptor.digest) for _, descriptor in entries]
+            manifests = [manifest for manifest in found if manifest]
+        return tuple(config for manifest in manifests for config in self._config(manifest))
+
+    def _config(self, manifest: Content) -> Iterator[Config]:
+        what = f"manifest {manifest.descriptor.digest}"
+        config = self.document(parse_manifest(manifest, what).config.digest)
+        if config:
+            yield parse_config(config.raw, f"config {config.descriptor.digest}")
 
     def _entries(self) -> list[dict[str, Any]]:
         path = self.path / "index.json"
