@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadedImage:
-    """What happened to one image."""
+    """What happened to one image in one place."""
 
     image: LockedImage
     platforms: tuple[LockedPlatform, ...]
@@ -74,7 +74,7 @@ def load_images(
     scratch: Path | None = None,
     progress: Progress = SILENT,
 ) -> tuple[LoadedImage, ...]:
-    """The bundle's images, where their roles want them.
+    """The bundle's images, where they are wanted: one that goes to two places is there twice.
 
     Tarballs of other platforms than the daemon's may be missing from the folder; what is there must
     be right. What a differential bundle leaves out may lie in one of `bases`; their other images
@@ -93,12 +93,13 @@ def load_images(
     older.bases = [replace(base, older=older.find) for base in bases]
     supply = Supply(replace(bundle, older=older.find), tuple(older.bases))
     supply.check(daemon, layout)
-    return tuple(
-        _to_daemon(supply, daemon, image, progress)
-        if image.for_daemon
-        else _to_layout(supply, layout, image, progress)
-        for image in bundle.lock.image
-    )
+    loaded = []
+    for image in bundle.lock.image:
+        if image.for_daemon:
+            loaded.append(_to_daemon(supply, daemon, image, progress))
+        if image.for_layout:
+            loaded.append(_to_layout(supply, layout, image, progress))
+    return tuple(loaded)
 
 
 def _to_daemon(

@@ -79,6 +79,16 @@ class Connection:
         url = self._url(f"/containers/{quote(name)}/json")
         return cast("dict[str, Any] | None", self._get(url))
 
+    def container_has(self, name: str, path: str) -> bool:
+        """Whether a file is in a container."""
+        with translated(self.endpoint):
+            url = self._url(f"/containers/{quote(name)}/archive")
+            response = self._client.head(url, params={"path": path}, timeout=_PATIENCE)
+            if response.status_code == requests.codes.not_found:
+                return False
+            self._check(response)
+            return True
+
     def remove_container(self, name: str) -> None:
         """Stops and removes a container if it is there; its volumes stay."""
         with translated(self.endpoint):

@@ -76,6 +76,8 @@ class Daemon:
         )
         self.platform: Platform = normalised(str(version["Os"]), str(version["Arch"]))
         self.root_dir = str(info.get("DockerRootDir", "/var/lib/docker"))
+        self.time = str(info.get("SystemTime", ""))
+        """Its clock when it was asked, as Go prints a time."""
         self._connection = connection
 
     @classmethod
@@ -214,6 +216,14 @@ class Daemon:
             running=bool(found["State"]["Running"]),
         )
 
+    def container_has(self, name: str, path: str) -> bool:
+        """Whether a file is in a container, which need not run.
+
+        Raises:
+            DaemonError: the daemon does not say.
+        """
+        return self._connection.container_has(name, path)
+
     def remove_container(self, name: str) -> None:
         """Stops and removes a container if it is there; its volumes stay.
 
@@ -260,7 +270,7 @@ def _check_fits(version: dict[str, Any]) -> None:
     try:
         api, name, system = _api(version), str(version["Version"]), str(version["Os"])
         str(version["Arch"])
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise DaemonError(f"the daemon's /version is not a Docker daemon's: {error!r}") from error
     if api < _api({"ApiVersion": OLDEST_API}):
         hint = "upgrade Docker on the machine of the daemon"
