@@ -7,6 +7,7 @@ that it uses are proven.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -92,13 +93,15 @@ def load_images(
     older = OlderLayers([], daemon, layout, scratch or layout.path)
     older.bases = [replace(base, older=older.find) for base in bases]
     supply = Supply(replace(bundle, older=older.find), tuple(older.bases))
-    supply.check(daemon, layout)
     loaded = []
-    for image in bundle.lock.image:
-        if image.for_daemon:
-            loaded.append(_to_daemon(supply, daemon, image, progress))
-        if image.for_layout:
-            loaded.append(_to_layout(supply, layout, image, progress))
+    fills = any(image.for_layout for image in bundle.lock.image)
+    with layout.filling() if fills else nullcontext():
+        supply.check(daemon, layout)
+        for image in bundle.lock.image:
+            if image.for_daemon:
+                loaded.append(_to_daemon(supply, daemon, image, progress))
+            if image.for_layout:
+                loaded.append(_to_layout(supply, layout, image, progress))
     return tuple(loaded)
 
 

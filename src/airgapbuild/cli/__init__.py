@@ -23,6 +23,7 @@ from airgapbuild.cli.init import init_command
 from airgapbuild.cli.inspect import inspect_command
 from airgapbuild.cli.inventory import inventory_command
 from airgapbuild.cli.join import join_command
+from airgapbuild.cli.layout import layout_app
 from airgapbuild.cli.load import load_command
 from airgapbuild.cli.lock import lock_command
 from airgapbuild.cli.outdated import outdated_command
@@ -52,6 +53,7 @@ app.command("build", context_settings={"ignore_unknown_options": True})(build_co
 app.command("check")(check_command)
 app.command("contexts")(contexts_command)
 app.command("env")(env_command)
+app.add_typer(layout_app, name="layout")
 app.command("doctor")(doctor_command)
 app.command("verify")(verify_command)
 app.command("inspect")(inspect_command)
