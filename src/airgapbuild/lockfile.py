@@ -43,6 +43,8 @@ VERSION: Final = 1
 LOCAL_REGISTRY: Final = "127.0.0.1:1"
 """The registry of the builder image's name in the daemon. Nothing listens there: the pull that
 buildx always tries first is refused at once, and the loaded image is used (see CONTRIBUTING)."""
+LOCAL_REPOSITORIES: Final = "airgapbuild/"
+"""What the repository begins with there."""
 
 _HEADER = "# What `airgapbuild lock` decided. Do not edit: `export` and `load` go by it.\n\n"
 _RELOCK = "`airgapbuild lock` brings it up to date"
@@ -140,7 +142,8 @@ class LockedImage(Table):
     def builder_name(self) -> Reference:
         """The name by which buildx starts it without asking a registry that could answer."""
         named = self.ref if self.ref.registry else self.tags[0]
-        return Reference(LOCAL_REGISTRY, f"airgapbuild/{named.repository}", self.version_tag)
+        repository = LOCAL_REPOSITORIES + named.repository
+        return Reference(LOCAL_REGISTRY, repository, self.version_tag)
 
     def on(self, platform: Platform) -> LockedPlatform | None:
         """The locked platform, None where the image was not locked for it."""
