@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 from airgapbuild.builder.contexts import digests_by_name
+from airgapbuild.builder.sbom import SCANNER
 from airgapbuild.dockerfile.images import Need, needs
 from airgapbuild.errors import BundleError
 from airgapbuild.oci.digest import short
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from airgapbuild.oci.layout import Layout
     from airgapbuild.oci.platform import Platform
     from airgapbuild.oci.reference import Reference
-
-SBOM_SCANNER: Final = "docker/buildkit-syft-scanner:stable-1"
-"""What BuildKit makes SBOMs with (moby/buildkit frontend/attestations/parse.go)."""
 
 _NO_NAME = re.compile(r"[^a-z0-9]+")
 _NAME_LENGTH = 63
@@ -96,8 +94,8 @@ def check(
     found = [needs(file, build, shelf.triggers) for file in dockerfiles for build in builds]
     images = [need for each in found for need in each.images]
     if sbom:
-        scanner = parse_reference(SBOM_SCANNER)
-        images.append(Need(SBOM_SCANNER, scanner, builds[0].own, "base", "--sbom"))
+        scanner = parse_reference(SCANNER)
+        images.append(Need(SCANNER, scanner, builds[0].own, "base", "--sbom"))
     hidden = (
         f"{place}: stage '{name}' has the name of an image of the layout, which BuildKit would "
         "take instead: rename the stage"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from airgapbuild.builder.buildx import Buildx
 from airgapbuild.builder.wanted import BUILDKITD_FILE, made_from, wanted_instance
 from airgapbuild.files import write_if_changed
-from airgapbuild.oci.derived import derived_index
+from airgapbuild.oci.derived import DERIVED_FROM, derived_index
 from airgapbuild.older import OlderLayers
 from airgapbuild.progress import SILENT, Progress
 from airgapbuild.supply import Supply
@@ -172,7 +172,7 @@ def _top(
     top = derived_index([(locked.platform, documents) for locked, documents in found.items()])
     if not layout.holds(top.descriptor):
         layout.put(top.descriptor, iter([top.raw]))
-    return top.descriptor
+    return top.descriptor.model_copy(update={"annotations": {DERIVED_FROM: image.digest}})
 
 
 def load_builder(

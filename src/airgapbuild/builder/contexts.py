@@ -46,13 +46,17 @@ def contexts_of(layout: Layout) -> dict[str, str]:
 def digests_by_name(layout: Layout) -> dict[str, Digest]:
     """The image in the layout for each name by which BuildKit may look for it.
 
+    One with raw layers goes by the registry's digest as well as by its own.
+
     Raises:
         BundleError: the layout's index.json is not one.
     """
+    upstream = layout.upstream()
     return {
         written: digest
         for name, digest in sorted(layout.images().items())
-        for written in _written(name, digest)
+        for known in dict.fromkeys((digest, upstream.get(name, digest)))
+        for written in _written(name, known)
     }
 
 

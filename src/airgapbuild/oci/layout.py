@@ -28,6 +28,7 @@ from airgapbuild.oci.content import (
     parse_index,
     parse_manifest,
 )
+from airgapbuild.oci.derived import DERIVED_FROM
 from airgapbuild.oci.digest import digest_of, encoded, matches, parse_digest, verified
 from airgapbuild.oci.reference import parse_reference
 
@@ -108,6 +109,8 @@ class Layout:
     def name(self, descriptor: Descriptor, names: tuple[str, ...]) -> bool:
         """Enters an image under full names, taking them from whatever had them; whether it had to.
 
+        What the descriptor's annotations say stays with it.
+
         Raises:
             BundleError: the folder's index.json is not one.
         """
@@ -139,12 +142,26 @@ class Layout:
         Raises:
             BundleError: the folder's index.json is not one.
         """
-        images = {}
+        return {name: parse_digest(entry["digest"]) for name, entry in self._named()}
+
+    def upstream(self) -> dict[Reference, Digest]:
+        """What the images come from whose layers are raw: the registry's digest, by name.
+
+        Raises:
+            BundleError: the folder's index.json is not one.
+        """
+        found = {}
+        for name, entry in self._named():
+            with suppress(KeyError, ValueError):
+                found[name] = parse_digest(str(entry["annotations"][DERIVED_FROM]))
+        return found
+
+    def _named(self) -> Iterator[tuple[Reference, dict[str, Any]]]:
         for entry in self._entries():
             with suppress(ValueError):
                 name = parse_reference(_name_of(entry) or "")
-                images[name] = parse_digest(str(entry.get("digest")))
-        return images
+                parse_digest(str(entry.get("digest")))
+                yield name, entry
 
     def document(self, digest: Digest) -> Content | None:
         """The manifest or index of this digest; None where it is not here, or is something else."""
@@ -206,5 +223,5 @@ def _entry(descriptor: Descriptor, name: str) -> dict[str, Any]:
         "mediaType": descriptor.media_type,
         "digest": descriptor.digest,
         "size": descriptor.size,
-        "annotations": {IMAGE_NAME: name},
+        "annotations": {**(descriptor.annotations or {}), IMAGE_NAME: name},
     }
