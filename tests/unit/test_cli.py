@@ -20,7 +20,7 @@ from tests.support.program import HEARS_SIGNALS, PROGRAM, airgapbuild, document,
 
 COMMANDS = (
     *("init", "lock", "outdated", "inventory", "export", "load"),
-    *("build", "check", "contexts", "env", "layout ls", "layout prune", "doctor"),
+    *("build", "check", "contexts", "source-policy", "env", "layout ls", "layout prune", "doctor"),
     *("verify", "inspect", "diff", "report", "split", "join"),
 )
 MANIFEST = """

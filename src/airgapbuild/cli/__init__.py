@@ -28,6 +28,7 @@ from airgapbuild.cli.load import load_command
 from airgapbuild.cli.lock import lock_command
 from airgapbuild.cli.outdated import outdated_command
 from airgapbuild.cli.report import report_command
+from airgapbuild.cli.source_policy import source_policy_command
 from airgapbuild.cli.split import split_command
 from airgapbuild.cli.verify import verify_command
 
@@ -52,6 +53,7 @@ app.command("inventory")(inventory_command)
 app.command("build", context_settings={"ignore_unknown_options": True})(build_command)
 app.command("check")(check_command)
 app.command("contexts")(contexts_command)
+app.command("source-policy")(source_policy_command)
 app.command("env")(env_command)
 app.add_typer(layout_app, name="layout")
 app.command("doctor")(doctor_command)
