@@ -123,9 +123,11 @@ def test_files_for_bake_and_compose() -> None:
 def test_an_empty_layout_is_told(tmp_path: Path, content: bytes | None) -> None:
     if content:
         (tmp_path / "index.json").write_bytes(content)
-    with pytest.raises(BundleError, match="no image") as failed:
-        contexts_of(Layout(tmp_path))
-    assert "airgapbuild load" in (failed.value.hint or "")
+    assert contexts_of(Layout(tmp_path)) == {}
+    told = airgapbuild("contexts", "--layout", tmp_path)
+    assert (told.returncode, told.stdout) == (7, "")
+    assert "no image lies in this layout" in told.stderr
+    assert "airgapbuild load" in told.stderr
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airgapbuild.dockerfile.images import Build, needs
 from airgapbuild.dockerfile.parser import Dockerfile, read_dockerfile
@@ -73,6 +76,12 @@ def test_the_escape_character_can_be_another_one() -> None:
     assert expand("`$A\\$A", VALUES, "`") == "$A\\abc"
 
 
+@given(st.text(st.sampled_from("$${}AEVN:-+?#%/*'\"\\ é")), st.sampled_from("\\`"))
+def test_any_word_has_a_meaning_or_none(word: str, escape: str) -> None:
+    with suppress(ValueError):
+        assert isinstance(expand(word, VALUES, escape), str)
+
+
 @pytest.mark.parametrize("word", ["${A", "${", "${}", "${A:-x", "'a", '"a', "${A!x}", "${A/b}"])
 def test_what_is_not_closed_is_told(word: str) -> None:
     with pytest.raises(ValueError, match=r"missing|closed|bad"):
@@ -101,6 +110,7 @@ def test_a_value_that_must_be_there() -> None:
         ("FROM a\n# syntax=a\n", None),
         ("# other=x\n# syntax=a\n", None),
         ('{"syntax": 1}', None),
+        ('{"a":' * 100_000, None),
         ("[1]", None),
         ("", None),
     ],

@@ -33,14 +33,17 @@ def contexts_of(layout: Layout) -> dict[str, str]:
     An image that is known by tag is found by its tag, by its digest, and by both.
 
     Raises:
-        BundleError: the layout holds no image, or its index.json is not one.
+        BundleError: the layout's index.json is not one.
     """
     folder = layout.path.absolute()
     digests = digests_by_name(layout)
-    if not digests:
-        hint = "`airgapbuild load BUNDLE` puts base and frontend images there"
-        raise BundleError(f"{folder}: no image lies in this layout", hint=hint)
     return {name: f"oci-layout://{folder}@{digest}" for name, digest in digests.items()}
+
+
+def nothing_in(layout: Layout) -> BundleError:
+    """The error of a layout that holds no image."""
+    hint = "`airgapbuild load BUNDLE` puts base and frontend images there"
+    return BundleError(f"{layout.path.absolute()}: no image lies in this layout", hint=hint)
 
 
 def digests_by_name(layout: Layout) -> dict[str, Digest]:

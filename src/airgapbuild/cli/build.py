@@ -22,7 +22,8 @@ def build_command(
     """Run docker buildx build with FROM and `# syntax` taken from what was loaded.
 
     Everything but --layout goes to docker buildx build as it is, and its exit code comes back. For
-    an SBOM, the builder takes the scanner from the layout first, and it is named by digest.
+    an SBOM, the builder takes the scanner from the layout first, and it is named by digest. A note
+    says so where no image was loaded: then the builder looks for FROM elsewhere.
 
     **Examples**
 
@@ -34,13 +35,15 @@ def build_command(
     console = Console("build", as_json=False, quiet=False, verbose=False, color=Color.AUTO)
     with console.reporting():
         from airgapbuild.builder.buildx import Buildx
-        from airgapbuild.builder.contexts import as_flags, contexts_of, digests_by_name
+        from airgapbuild.builder.contexts import as_flags, contexts_of, digests_by_name, nothing_in
         from airgapbuild.builder.sbom import bring, scan_of
         from airgapbuild.cli.inputs import own_layout
 
         buildx = Buildx.find(os.environ)
         shelf = own_layout(layout)
         contexts = contexts_of(shelf)
+        if not contexts:
+            console.note(f"{nothing_in(shelf)}: the builder looks for FROM elsewhere")
         words = tuple(arguments or ())
         if scan := scan_of(words, digests_by_name(shelf)):
             bring(scan, buildx.command, contexts, os.environ)

@@ -61,7 +61,7 @@ class Dockerfile:
                 return said.partition(" ")[0]
         try:
             named = json.loads(_after_shebang(self.text))["syntax"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return None
         return named if isinstance(named, str) else None
 

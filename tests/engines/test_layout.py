@@ -1,21 +1,26 @@
-"""SBOMs, upstream digests and missing platforms, with a layout that a compact bundle has filled."""
+"""What builds get from a layout that a compact bundle has filled, and loads that share one."""
 
 from __future__ import annotations
 
 import json
+import subprocess
 import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from airgapbuild.oci.garbage import held, prune
+from airgapbuild.oci.layout import Layout
 from tests.conftest import ROOM_MB
 from tests.engines.bundles import make_bundle
 from tests.engines.daemon import Daemon, docker_config
+from tests.engines.process import until
 from tests.engines.site import Site
+from tests.support.program import PROGRAM, environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.engines.layout import Image
     from tests.engines.netns import Namespace
@@ -103,6 +108,39 @@ def test_a_platform_that_is_not_there_is_told_before_and_by_the_build(
     done = site.airgapbuild("build", "--platform", "linux/arm64", tmp_path)
     assert done.returncode == 1
     assert "no match for platform in manifest" in done.stderr
+
+
+def test_loads_and_prunings_share_a_layout(site: Site, compact_bases: Path, tmp_path: Path) -> None:
+    layout, log = Layout(tmp_path / "layout"), tmp_path / "log"
+    command = (*site.daemon.namespace.prefix, PROGRAM)
+
+    def load() -> subprocess.Popen[bytes]:
+        words = map(str, (*command, "load", "--quiet", "--layout", layout.path, compact_bases))
+        with log.open("ab") as said:
+            return subprocess.Popen([*words], env=environment(site.env), stderr=said)
+
+    with layout.sweeping(lambda: None):  # a load waits for it before it looks what is there
+        running = [load(), load()]
+        lock = layout.path / ".airgapbuild.filling.lock"
+        until(lambda: _waiting(lock) == len(running) or None, running[0], log)
+        assert not layout.images()
+    while any(process.poll() is None for process in running):
+        prune(layout)
+    assert [process.returncode for process in running] == [0, 0]
+    assert len(layout.images()) == 2
+    assert all(layout.configs(digest) for digest in layout.images().values())
+    kept = set(held(layout))
+    assert {blob.digest for blob in layout.blobs()} == kept  # whole, all of them
+    assert prune(layout) == ()
+    assert load().wait() == 0
+    assert set(held(layout)) == kept
+
+
+def _waiting(lock: Path) -> int:
+    """How many processes wait for a lock. Source: proc_locks(5)."""
+    inode = f":{lock.stat().st_ino} "
+    lines = Path("/proc/locks").read_text().splitlines()
+    return sum("->" in line and inode in line for line in lines)
 
 
 def statements(layout: Path) -> list[dict[str, str]]:
