@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import tarfile
 from pathlib import Path
@@ -12,12 +13,13 @@ import pytest
 
 from airgapbuild.oci.garbage import held, prune
 from airgapbuild.oci.layout import Layout
+from airgapbuild.oci.reference import parse_reference
 from tests.conftest import ROOM_MB
 from tests.engines.bundles import make_bundle
 from tests.engines.daemon import Daemon, docker_config
 from tests.engines.process import until
 from tests.engines.site import Site
-from tests.support.program import PROGRAM, environment
+from tests.support.program import PROGRAM, document, environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +49,26 @@ layers = "compact"
 [registries."docker.io"]
 mirrors = ["{registry}"]
 upstream = false
+"""
+
+INTRICATE = f"""\
+ARG VERSION=1
+ARG BASE="corp.example/base:${{VERSION%-*}}" NONE
+FROM --platform=$BUILDPLATFORM ${{BASE:-nothing}}${{NONE:+x}} as Build
+ARG VERSION=9
+RUN --mount=type=bind,from=mounted:1,target=/m <<EOT
+echo built > /greeting
+FROM=nothing
+EOT
+FROM unused:1 AS unused
+RUN --mount=from=unused:2,target=/m true
+FROM build AS build
+ONBUILD COPY --from=triggered /bin/busybox /triggered
+COPY --from=0 /greeting /first
+from build
+COPY --from=Build /greeting /second
+COPY --from=copied@sha256:{"0" * 64} /bin/busybox /copied
+copy --from=copied:1 /bin/busybox /copied
 """
 
 
@@ -96,6 +118,22 @@ def test_an_sbom_by_the_scanner_of_the_layout(
     done = site.airgapbuild("build", "--no-cache", *options, tmp_path)
     assert done.returncode == 0, done.stderr
     assert any("spdx" in statement["predicateType"] for statement in statements(out))
+
+
+def test_check_names_what_buildkit_looks_for(site: Site, busybox: str, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(INTRICATE)
+    argument = ("--build-arg", "VERSION=2.0-slim")
+    told = document(site.airgapbuild("check", "--json", *argument, tmp_path / "Dockerfile"))
+    names = [image["name"] for image in told["images"]]
+    layout = Layout(Path(told["layout"]))
+    digest = layout.images()[parse_reference(f"busybox:{busybox}")]
+    contexts = [f"--build-context={name}=oci-layout://{layout.path}@{digest}" for name in names]
+    options = (f"--output={tmp_path / 'out'}", *argument, *contexts)
+    done = site.daemon.docker("buildx", "build", *options, tmp_path, config=site.config)
+    assert (tmp_path / "out" / "greeting").read_text() == "built\n"
+    looked_for = re.findall(r"\[(\S+) (\S+)\] load metadata", done.stderr)
+    assert sorted(set(looked_for)) == sorted(("context", name) for name in names)
+    assert len(names) == 5
 
 
 def test_a_platform_that_is_not_there_is_told_before_and_by_the_build(

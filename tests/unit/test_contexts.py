@@ -148,8 +148,9 @@ def test_what_others_have_entered_is_left_out(tmp_path: Path, entry: object) -> 
     assert len(contexts_of(Layout(tmp_path))) == 3
 
 
-def test_a_layout_that_is_none(tmp_path: Path) -> None:
-    (tmp_path / "index.json").write_text("[]")
+@pytest.mark.parametrize("content", ["[]", "{", '{"manifests": 1}'])
+def test_a_layout_that_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "index.json").write_text(content)
     with pytest.raises(BundleError, match=r"index\.json"):
         contexts_of(Layout(tmp_path))
 

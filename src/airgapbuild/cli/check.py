@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 def check_command(
     dockerfiles: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[DOCKERFILE]...", show_default="Dockerfile"),
+        typer.Argument(
+            metavar="[DOCKERFILE]...", help="The files to look into.", show_default="Dockerfile"
+        ),
     ] = None,
     *,
     build_args: Annotated[

@@ -198,6 +198,7 @@ class Layout:
         path = self.path / "index.json"
         try:
             manifests = json.loads(path.read_bytes())["manifests"]
+            return [entry for entry in manifests if isinstance(entry, dict)]
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -205,7 +206,6 @@ class Layout:
         except (ValueError, KeyError, TypeError) as error:
             hint = "move the folder away, or choose another with --layout"
             raise BundleError(f"{path}: not an OCI index: {error}", hint=hint) from error
-        return [entry for entry in manifests if isinstance(entry, dict)]
 
     def _lock(self, name: str) -> IO[str]:
         """A file to lock. It stays: removing it would race."""
