@@ -55,6 +55,8 @@ class Checked:
     """Of the builder."""
     hidden: tuple[str, ...]
     """Stages in whose place BuildKit would put an image of the layout, a line each."""
+    unread: tuple[str, ...]
+    """The files that frontends other than Docker's read: of those only the frontend is known."""
 
     @property
     def missing(self) -> tuple[CheckedImage, ...]:
@@ -103,7 +105,13 @@ def check(
         for name, place in each.stages
         if name in shelf.digests
     )
-    return Checked(_gathered(images, shelf), builds[0].own, tuple(dict.fromkeys(hidden)))
+    unread = (each.images[0].place.rpartition(":")[0] for each in found if not each.is_known)
+    return Checked(
+        _gathered(images, shelf),
+        builds[0].own,
+        tuple(dict.fromkeys(hidden)),
+        tuple(dict.fromkeys(unread)),
+    )
 
 
 class _Shelf:

@@ -134,6 +134,16 @@ def test_options_of_the_build_count(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_what_another_frontend_reads_is_not_known(tmp_path: Path) -> None:
+    shelve(tmp_path / "l", "corp/own:1", "linux/amd64")
+    write(tmp_path, "# syntax=corp/own:1\nthis is no Dockerfile\n")
+    done = airgapbuild("check", "--layout", "l", "--platform", "linux/amd64", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr == (
+        "note: Dockerfile: only its frontend is known, not what that makes of it\n"
+    )
+
+
 def test_an_empty_layout_lacks_everything(tmp_path: Path) -> None:
     write(tmp_path, "FROM a@sha256:" + "0" * 64)
     done = airgapbuild("check", "--json", "--layout", "none", cwd=tmp_path)

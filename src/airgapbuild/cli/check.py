@@ -84,6 +84,8 @@ def check_command(
         files = [read_dockerfile(path) for path in dockerfiles or (Path("Dockerfile"),)]
         checked = check(files, builds, shelf, sbom=sbom)
         _say(console, checked)
+        for name in checked.unread:
+            console.note(f"{name}: only its frontend is known, not what that makes of it")
         document = _document(checked, shelf.path)
         if error := checked.error:
             console.complain(error)

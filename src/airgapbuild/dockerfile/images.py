@@ -71,6 +71,8 @@ class Needs:
     images: tuple[Need, ...]
     stages: tuple[tuple[str, str], ...] = ()
     """The names of the stages, and where each begins."""
+    is_known: bool = True
+    """Whether it is all that the build needs: what a foreign frontend reads is its own business."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,7 @@ class _Stage:
 
 
 def needs(dockerfile: Dockerfile, build: Build, triggers: Triggers) -> Needs:
-    """What a build needs.
-
-    What a frontend other than Docker's makes of a file is its own business: it alone is told.
+    """What a build needs; of a frontend other than Docker's, itself alone.
 
     Raises:
         UsageError: no build can come of it: a name is none, a stage or the target is missing.
@@ -103,7 +103,7 @@ def needs(dockerfile: Dockerfile, build: Build, triggers: Triggers) -> Needs:
         reference = _reference(syntax, place)
         frontend = (Need(syntax, reference, build.own, "frontend", place),)
         if not reference.name.endswith(_READ_DOCKERFILES):
-            return Needs(frontend)
+            return Needs(frontend, is_known=False)
     reading = _Reading(dockerfile, build, triggers)
     images = tuple(reading.needs())
     return Needs((*frontend, *images), tuple(reading.named))
