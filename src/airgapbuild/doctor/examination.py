@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from airgapbuild.doctor.builders import check_builder, check_chosen, check_store
 from airgapbuild.doctor.buildx import check_buildx, check_environment
 from airgapbuild.doctor.daemon import check_address, check_api, check_clock, check_daemon
-from airgapbuild.doctor.finding import Finding, problem, told
+from airgapbuild.doctor.finding import Examined, Finding, problem, told
 from airgapbuild.doctor.holdings import check_given, check_images, check_layout
 from airgapbuild.errors import AirgapbuildError, BuilderError, BundleError, DaemonError
 from airgapbuild.threads import within
@@ -30,15 +30,6 @@ class Check:
     error: type[AirgapbuildError]
     """What a problem of it is, and so its exit code."""
     look: Callable[[Site], Iterable[Finding]]
-
-
-@dataclass(frozen=True)
-class Examined:
-    """A finding and what it is about."""
-
-    area: str
-    error: type[AirgapbuildError]
-    finding: Finding
 
 
 CHECKS: Final = (

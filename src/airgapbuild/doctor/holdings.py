@@ -156,6 +156,19 @@ def _lost(layout: Layout, digest: Digest) -> str | None:
     return next((lost for manifest in here if (lost := _lost_blob(layout, manifest))), None)
 
 
+def platforms_in(layout: Layout, digest: Digest) -> tuple[Platform, ...]:
+    """The platforms of an index of which the layout has something.
+
+    Raises:
+        IntegrityError: a document is not what its digest says.
+    """
+    top = _document(layout, digest)
+    if top is None or top.descriptor.media_type not in INDEX_TYPES:
+        return ()
+    entries = parse_index(top, f"index {digest}").platforms
+    return tuple(platform for platform, it in entries if layout.blob_path(it.digest).is_file())
+
+
 def _lost_blob(layout: Layout, manifest: Content) -> str | None:
     parsed = parse_manifest(manifest, f"manifest {manifest.descriptor.digest}")
     return next(
