@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from airgapbuild.builder.contexts import contexts_of
+from airgapbuild.doctor.emulators import mend_of
 from airgapbuild.doctor.finding import Examined, Finding, ok, problem, warning
 from airgapbuild.doctor.holdings import platforms_in
 from airgapbuild.doctor.log import Failure, failures
@@ -201,7 +202,7 @@ def _unknown_authority(_site: Site, failure: Failure, _match: re.Match[str]) -> 
     return problem(
         f"{host}: BuildKit does not trust its certificate",
         "the builder's container has no CA but the public ones, whatever this machine trusts",
-        f'[buildkitd.registry."{host}"]\ninsecure = true  # https, unchecked',
+        f'[buildkitd.registry."{host}"]\nca = "certs/{host}.pem"  # or: insecure = true',
     )
 
 
@@ -256,13 +257,12 @@ def _broken_registry(_site: Site, failure: Failure, match: re.Match[str]) -> Fin
     )
 
 
-def _emulator(_site: Site, failure: Failure, _match: re.Match[str]) -> Finding:
+def _emulator(site: Site, failure: Failure, _match: re.Match[str]) -> Finding:
     return problem(
         f"{failure.step}: a program of another platform, and nothing here runs it",
         "the kernel has no emulator for it (binfmt_misc), nor the builder's image "
         "(buildkit-qemu-*, which moby/buildkit's own images have)",
-        '[images.binfmt]\nref = "tonistiigi/binfmt:qemu-v10.2.3"\nrole = "binfmt"\n'
-        "# and here: docker run --privileged --rm tonistiigi/binfmt:qemu-v10.2.3 --install all",
+        mend_of(site, "all"),
     )
 
 
@@ -409,7 +409,7 @@ _RULES: Final = (
         ),
     ),
     _rule(
-        r"no space left on device",
+        r"[Nn]o space left on device",
         DaemonError,
         _by(
             "the disk is full",
