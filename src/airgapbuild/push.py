@@ -12,8 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from airgapbuild.errors import BundleError, RegistryError
-from airgapbuild.oci.content import INDEX_TYPES, parse_manifest
-from airgapbuild.oci.derived import derived_index, reduced_index
+from airgapbuild.form import form_of
 from airgapbuild.older import OlderLayers
 from airgapbuild.progress import SILENT, Progress, Task
 from airgapbuild.supply import Supply, missing_line
@@ -24,10 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airgapbuild.bundle.reader import Bundle
+    from airgapbuild.form import Form
     from airgapbuild.lockfile import LockedImage, LockedPlatform, LockedReferrer
     from airgapbuild.oci.content import Content, Descriptor
     from airgapbuild.oci.digest import Digest
-    from airgapbuild.oci.image import PlatformImage
     from airgapbuild.oci.reference import Reference
     from airgapbuild.supply import Read
 
@@ -115,69 +114,12 @@ def push_images(
     older = OlderLayers([], None, None, scratch)
     older.bases = [replace(base, older=older.find) for base in bases]
     supply = Supply(replace(bundle, older=older.find), tuple(older.bases))
-    forms = [_form(supply, image, places[image.name]) for image in bundle.lock.image]
+    forms = [form_of(supply, image, places[image.name]) for image in bundle.lock.image]
     push = _Push(supply, target, progress)
     push.look(forms)
     push.check(forms)
     push.send(forms)
     return tuple(push.file(form) for form in forms)
-
-
-@dataclass(frozen=True)
-class _Form:
-    """What of an image goes to a registry, and where."""
-
-    image: LockedImage
-    places: tuple[Reference, ...]
-    parts: Mapping[LockedPlatform, PlatformImage]
-    tops: tuple[Content, ...]
-    """What the names shall point at: the first of these that the registry takes."""
-    evidence: bool
-    """Whether what refers to the image goes along."""
-
-    @property
-    def repositories(self) -> tuple[Reference, ...]:
-        """The repositories of its places."""
-        return tuple(dict.fromkeys(replace(it, tag=None, digest=None) for it in self.places))
-
-    def manifests(self, locked: LockedPlatform) -> tuple[Content, ...]:
-        """The manifests of a platform: the image's own, then the evidence's."""
-        part = self.parts[locked]
-        own = (part.manifest,) if part.manifest not in self.tops else ()
-        return (*own, *part.attestations, *part.referrers) if self.evidence else own
-
-    def blobs(self, locked: LockedPlatform) -> tuple[Descriptor, ...]:
-        """The blobs of a platform, each once, in the order in which its tarball has them."""
-        part = self.parts[locked]
-        order = {blob.digest: n for n, blob in enumerate(part.blobs)}
-        blobs = {
-            blob.digest: blob
-            for document in {it.descriptor.digest: it for it in self._with_blobs(part)}.values()
-            for blob in parse_manifest(document, f"manifest {document.descriptor.digest}").blobs
-        }
-        return tuple(sorted(blobs.values(), key=lambda blob: order.get(blob.digest, -1)))
-
-    def _with_blobs(self, part: PlatformImage) -> tuple[Content, ...]:
-        evidence = (*part.attestations, *part.referrers) if self.evidence else ()
-        return (part.manifest, *evidence)
-
-
-def _form(supply: Supply, image: LockedImage, places: tuple[Reference, ...]) -> _Form:
-    bundle = supply.bundle
-    parts = {locked: bundle.image(image, locked) for locked in supply.platforms(image)}
-    top = next(iter(parts.values())).top
-    if bundle.index.layers:
-        pairs = [(locked.platform, part) for locked, part in parts.items()]
-        return _Form(image, places, parts, (derived_index(pairs),), evidence=False)
-    tops: tuple[Content, ...] = (top,)
-    if top.descriptor.media_type in INDEX_TYPES:
-        here = {
-            document.descriptor.digest
-            for part in parts.values()
-            for document in (part.manifest, *part.attestations)
-        }
-        tops = tuple(dict.fromkeys((top, reduced_index(top, here))))
-    return _Form(image, places, parts, tops, evidence=True)
 
 
 @dataclass
@@ -204,7 +146,7 @@ class _Push:
         self._missing: set[Reference] = set()
         """Manifests, by repository and digest, that the registry lacks."""
 
-    def look(self, forms: Sequence[_Form]) -> None:
+    def look(self, forms: Sequence[Form]) -> None:
         """Asks the registry which blobs and manifests it has."""
         wanted: dict[Digest, set[Reference]] = defaultdict(set)
         manifests: set[Reference] = set()
@@ -227,7 +169,7 @@ class _Push:
             found = threads.map(self._target.digest_of, ordered)
             self._missing = {it for it, digest in zip(ordered, found, strict=True) if not digest}
 
-    def check(self, forms: Sequence[_Form]) -> None:
+    def check(self, forms: Sequence[Form]) -> None:
         """Proves the tarballs of what is to be sent, once all of it is known to be at hand."""
         lines = [line for form, locked in _platforms(forms) for line in self._nowhere(form, locked)]
         if lines:
@@ -238,7 +180,7 @@ class _Push:
             if self._absent(form, locked) or self._unfiled(form, locked):
                 self._supply.bundle.check_image(form.image, locked)
 
-    def send(self, forms: Sequence[_Form]) -> None:
+    def send(self, forms: Sequence[Form]) -> None:
         """Sends the blobs that the registry lacks, several at once.
 
         Those of a compact tarball go one after another: reading one means decoding what lies before
@@ -264,7 +206,7 @@ class _Push:
                 pass
         task.done(f"{sum(bool(blob.sent) for blob in self._blobs.values())} blobs")
 
-    def file(self, form: _Form) -> PushedImage:
+    def file(self, form: Form) -> PushedImage:
         """Puts the manifests of an image, then its names, then what refers to it."""
         pushed = False
         for locked in form.parts:
@@ -274,7 +216,9 @@ class _Push:
                 )
                 pushed = True
         top, named = self._name(form)
-        attached = self._attach(form) if form.evidence else False
+        attached = not form.is_compact and self._attach(form)
+        if top.descriptor.digest != form.image.digest:
+            self._progress.note(_derived(form, top))
         its = [blob for blob in self._blobs.values() if blob.owner == form.image.name]
         sent, mounted = sum(it.sent for it in its), sum(it.mounted for it in its)
         is_new = pushed or sent or mounted
@@ -288,7 +232,7 @@ class _Push:
             mounted=mounted,
         )
 
-    def _nowhere(self, form: _Form, locked: LockedPlatform) -> Iterator[str]:
+    def _nowhere(self, form: Form, locked: LockedPlatform) -> Iterator[str]:
         """What a platform needs that neither a bundle nor the registry has, in a line."""
         absent = {it.descriptor.digest for it in self._absent(form, locked) if not it.having}
         missing = [
@@ -298,12 +242,12 @@ class _Push:
             missing += self._supply.nowhere(form.image, locked)
         yield from missing_line(form.image, locked, missing, self._target.name)
 
-    def _absent(self, form: _Form, locked: LockedPlatform) -> list[_Blob]:
+    def _absent(self, form: Form, locked: LockedPlatform) -> list[_Blob]:
         """The blobs of a platform that some repository lacks."""
         blobs = [self._blobs[blob.digest] for blob in form.blobs(locked)]
         return [blob for blob in blobs if blob.lacking]
 
-    def _unfiled(self, form: _Form, locked: LockedPlatform) -> list[tuple[Content, Reference]]:
+    def _unfiled(self, form: Form, locked: LockedPlatform) -> list[tuple[Content, Reference]]:
         """The manifests of a platform, each with a repository that lacks it."""
         return [
             (document, repository)
@@ -328,7 +272,7 @@ class _Push:
             task.advance(blob.descriptor.size)
         blob.having.append(repository)
 
-    def _name(self, form: _Form) -> tuple[Content, bool]:
+    def _name(self, form: Form) -> tuple[Content, bool]:
         """What an image's names point at, and whether they had to be put there."""
         for top in form.tops:
             if not self._unnamed(form, top):
@@ -340,22 +284,22 @@ class _Push:
             except RegistryError as error:
                 if error.status not in _INCOMPLETE:
                     raise
-                self._progress.note(_reduced(form, last, error))
+                self._progress.detail(error.message)
             else:
                 return top, True
         self._put_names(form, last)
         return last, True
 
-    def _put_names(self, form: _Form, top: Content) -> None:
+    def _put_names(self, form: Form, top: Content) -> None:
         for place in self._unnamed(form, top):
             self._target.put_manifest(place, top)
 
-    def _unnamed(self, form: _Form, top: Content) -> list[Reference]:
+    def _unnamed(self, form: Form, top: Content) -> list[Reference]:
         """The names of an image that point at something else, or nowhere."""
         names = [_at(place, top) for place in form.places]
         return [name for name in names if self._target.digest_of(name) != top.descriptor.digest]
 
-    def _attach(self, form: _Form) -> bool:
+    def _attach(self, form: Form) -> bool:
         """Whether something had to be done for what refers to an image to be found."""
         documents = {
             it.descriptor.digest: it for part in form.parts.values() for it in part.referrers
@@ -377,7 +321,7 @@ class _Push:
         return True
 
 
-def _platforms(forms: Iterable[_Form]) -> Iterator[tuple[_Form, LockedPlatform]]:
+def _platforms(forms: Iterable[Form]) -> Iterator[tuple[Form, LockedPlatform]]:
     return ((form, locked) for form in forms for locked in form.parts)
 
 
@@ -390,10 +334,16 @@ def _at(place: Reference, top: Content) -> Reference:
     return place if place.tag else place.with_digest(top.descriptor.digest)
 
 
-def _reduced(form: _Form, last: Content, error: RegistryError) -> str:
+def _derived(form: Form, top: Content) -> str:
+    """Why an image is not known by the locked digest."""
+    its = f"{form.image.name}: is known there by {top.descriptor.digest}, not by the locked"
+    if form.is_compact:
+        return (
+            f"{its} {form.image.digest}: the bundle is compact, its layers are raw; attestations "
+            "and signatures of the locked image are not pushed"
+        )
     platforms = ", ".join(str(locked.platform) for locked in form.parts)
     return (
-        f"{form.image.name}: its index {form.image.digest} lists more than the bundle holds, and "
-        f"is not taken ({error.message}); its names point at {last.descriptor.digest}, which lists "
-        f"{platforms} only"
+        f"{its} {form.image.digest}: the registry takes no index that lists more than it has, and "
+        f"the bundle has {platforms} only"
     )

@@ -30,6 +30,7 @@ if __name__ == "__main__":
 from tests.engines.parts import (
     browser,
     connected,
+    distribution,
     engines,
     images,
     programs,
@@ -47,7 +48,18 @@ if TYPE_CHECKING:
 
 PARTS = {
     part.name: part
-    for recipes in (engines, programs, referrers, images, pythons, connected, ssh, browser, shells)
+    for recipes in (
+        engines,
+        programs,
+        referrers,
+        distribution,
+        images,
+        pythons,
+        connected,
+        ssh,
+        browser,
+        shells,
+    )
     for part in recipes.PARTS
 }
 

@@ -80,6 +80,7 @@ class Registry(process.Service):
         empty: bool = False,
         path: str = "",
         proxy_of: Registry | None = None,
+        newest: bool = False,
     ) -> Self:
         """Start a registry on a free port and return when it listens.
 
@@ -87,9 +88,9 @@ class Registry(process.Service):
         user. A `mutual` one has TLS and wants a certificate of its clients. Only a `writable` one
         takes pushes; with `empty` there is nothing in it at first. With a `path` all repositories
         lie below it. One that is a `proxy_of` another has what that has, and keeps what it was
-        asked for.
+        asked for. The `newest` is distribution 3, any other 2.8.
         """
-        binary = bed.part("registry") / "docker-registry"
+        binary = bed.part("distribution" if newest else "registry") / "docker-registry"
         served = bed.part("images/built") / "storage"
         folder = Path(tempfile.mkdtemp(prefix="bed-registry-"))
         prefix: tuple[str, ...] = namespace.prefix if namespace else ()

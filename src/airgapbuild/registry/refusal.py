@@ -48,7 +48,7 @@ def _explained(name: str, what: str, answer: Answer, user: str | None) -> tuple[
     """What a status means, and what to do about it."""
     if not answer.request.reads and answer.status in _NOT_TAKEN:
         words, advice = _NOT_TAKEN[answer.status]
-        return words.format(what=what), advice.format(name=name)
+        return words.format(what=what), advice and advice.format(name=name)
     login = f"docker login {name}"
     hint: str | None = None
     match answer.status:
@@ -77,6 +77,7 @@ def _explained(name: str, what: str, answer: Answer, user: str | None) -> tuple[
 
 
 _NOT_TAKEN: Final = {
+    400: ("{what} is refused", None),
     403: ("access to {what} denied", "docker login {name} as a user who may push it"),
     404: ("no place for {what}", "many registries want a project or repository to be made first"),
     405: ("{what} is not taken", "is {name} read-only, or a mirror that takes no pushes?"),
