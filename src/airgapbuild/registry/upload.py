@@ -219,7 +219,7 @@ class _Upload:
     def _step(self, source: Reference | None, attempts: Attempts) -> bool:
         if self._location:
             self._look_where()
-        elif self._is_again and self._is_there():
+        if self._is_again and not self._location and self._is_there():
             return True
         if not self._location and self._begin(source):
             return False
