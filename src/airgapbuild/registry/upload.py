@@ -39,7 +39,8 @@ _THERE_OR_NOT: Final = frozenset({_OK, _NOT_FOUND})
 _BEGUN: Final = frozenset({_CREATED, 202})
 _TAKEN: Final = frozenset({_CREATED, 202, _NO_CONTENT})
 _FILED: Final = frozenset({_OK, _CREATED, 202})
-_LOST: Final = frozenset({_NOT_FOUND, 416})
+_OUT_OF_ORDER = 416
+_LOST: Final = frozenset({_NOT_FOUND, _OUT_OF_ORDER})
 """How a registry says that it does not know an upload, or has other bytes of it than we think."""
 _NO_CHUNKS: Final = frozenset({400, 405, 415, 501})
 """How registries refuse a chunk that take blobs as a whole only, against the specification."""
@@ -204,6 +205,8 @@ class _Upload:
         self._position = 0
         """How many bytes the registry has."""
         self._farthest = 0
+        self._disputed: int | None = None
+        """Where a registry last had other bytes than we thought."""
         self._is_again = False
 
     def run(self, source: Reference | None) -> bool:
@@ -228,7 +231,7 @@ class _Upload:
         except PassingError:
             raise
         except RegistryError as error:
-            self._start_over(error)
+            self._recover(error)
         return True
 
     def _begin(self, source: Reference | None) -> bool:
@@ -318,14 +321,21 @@ class _Upload:
         request = replace(request_to(self._host, self._reference, path), method="HEAD")
         return self._sent(request, _THERE_OR_NOT).status == _OK
 
-    def _start_over(self, error: RegistryError) -> None:
-        """Returns never: the error is final, or the upload begins anew, as a whole if need be."""
+    def _recover(self, error: RegistryError) -> None:
+        """Returns never: the error is final, or the upload goes on, or begins anew, as a whole.
+
+        A registry may still be writing what came before a cut while it tells how much it has, as
+        distribution 3 does: what it then refuses as out of order, it is asked about once more.
+        """
         is_in_chunks = self._chunk < self._blob.size
-        if error.status in _NO_CHUNKS and is_in_chunks:
-            self._chunk = self._blob.size
-        elif error.status not in _LOST:
+        if error.status == _OUT_OF_ORDER and self._position != self._disputed:
+            self._disputed = self._position
+        elif error.status in _LOST:
+            self._location = ""
+        elif error.status in _NO_CHUNKS and is_in_chunks:
+            self._location, self._chunk = "", self._blob.size
+        else:
             raise error
-        self._location = ""
         raise PassingError(error.message, hint=error.hint, status=error.status) from error
 
     def _body(self, stop: int) -> Body:
