@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from airgapbuild.errors import BundleError, RegistryError
 from airgapbuild.form import form_of
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airgapbuild.oci.content import Content, Descriptor
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.reference import Reference
+    from airgapbuild.registry import RegistryTarget
     from airgapbuild.supply import Read
 
 _WORKERS: Final = 5
@@ -35,34 +36,6 @@ _WORKERS: Final = 5
 _INCOMPLETE: Final = frozenset({400, 404, 422})
 """How registries refuse an index some of whose manifests they do not have: distribution by 400
 MANIFEST_BLOB_UNKNOWN, others by 404 MANIFEST_UNKNOWN."""
-
-
-class Target(Protocol):
-    """A registry that takes images; `registry.RegistryTarget` is one. Safe from many threads."""
-
-    name: str
-
-    def has(self, reference: Reference, digest: Digest) -> bool:
-        """Whether a repository has a blob."""
-
-    def put(
-        self,
-        reference: Reference,
-        blob: Descriptor,
-        read: Callable[[], Iterator[bytes]],
-        task: Task,
-        source: Reference | None = None,
-    ) -> bool:
-        """Puts a blob into a repository; whether it had to be sent, instead of mounted."""
-
-    def digest_of(self, reference: Reference) -> Digest | None:
-        """The digest of the manifest at a tag or digest, where there is one."""
-
-    def put_manifest(self, reference: Reference, document: Content) -> None:
-        """Puts a manifest or index to a tag or digest."""
-
-    def attach(self, reference: Reference, subject: Digest, referrers: Sequence[Content]) -> bool:
-        """Sees to it that manifests are listed as referring to a subject; whether it had to."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +65,7 @@ class PushedImage:
 
 def push_images(
     bundle: Bundle,
-    target: Target,
+    target: RegistryTarget,
     places: Mapping[str, tuple[Reference, ...]],
     scratch: Path,
     *,
@@ -138,7 +111,7 @@ class _Blob:
 class _Push:
     """What the steps of a push share."""
 
-    def __init__(self, supply: Supply, target: Target, progress: Progress) -> None:
+    def __init__(self, supply: Supply, target: RegistryTarget, progress: Progress) -> None:
         self._supply = supply
         self._target = target
         self._progress = progress
@@ -236,7 +209,9 @@ class _Push:
         """What a platform needs that neither a bundle nor the registry has, in a line."""
         absent = {it.descriptor.digest for it in self._absent(form, locked) if not it.having}
         missing = [
-            it.digest for it in self._supply.absent(form.image, locked) if it.digest in absent
+            it.digest
+            for it in self._supply.absent(form.image, locked)
+            if it.digest in absent and not self._supply.bundle.holds(it.digest)
         ]
         if any(layer.digest in absent for layer in form.parts[locked].layers):
             missing += self._supply.nowhere(form.image, locked)

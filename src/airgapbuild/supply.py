@@ -79,12 +79,13 @@ class Supply:
         return found
 
     def reader(self, image: LockedImage, locked: LockedPlatform) -> Read:
-        """Reads a platform's blobs, verified, from its tarball or from a base."""
+        """Reads a platform's blobs, verified, from its tarball, another one, or a base."""
         tarball = self.bundle.alone(image, locked)
+        places = (tarball, self.bundle, *self.bases)
 
         def read(blob: Descriptor) -> Iterator[bytes]:
-            holder = next((it for it in self.bases if it.holds(blob.digest)), tarball)
-            return (tarball if tarball.holds(blob.digest) else holder).blob(image.ref, blob)
+            holder = next((it for it in places if it.holds(blob.digest)), tarball)
+            return holder.blob(image.ref, blob)
 
         return read
 

@@ -81,6 +81,7 @@ class Registry(process.Service):
         path: str = "",
         proxy_of: Registry | None = None,
         newest: bool = False,
+        lenient: bool = False,
     ) -> Self:
         """Start a registry on a free port and return when it listens.
 
@@ -88,7 +89,8 @@ class Registry(process.Service):
         user. A `mutual` one has TLS and wants a certificate of its clients. Only a `writable` one
         takes pushes; with `empty` there is nothing in it at first. With a `path` all repositories
         lie below it. One that is a `proxy_of` another has what that has, and keeps what it was
-        asked for. The `newest` is distribution 3, any other 2.8.
+        asked for. The `newest` is distribution 3, any other 2.8; a `lenient` one of that takes
+        an index some of whose manifests it lacks.
         """
         binary = bed.part("distribution" if newest else "registry") / "docker-registry"
         served = bed.part("images/built") / "storage"
@@ -101,6 +103,8 @@ class Registry(process.Service):
                 served, writable=writable, empty=empty or proxy_of is not None, path=path
             )
             config = registry._config(writable=own, tls=tls or mutual, mutual=mutual)
+            if lenient:
+                config["validation"] = {"manifests": {"indexes": {"platforms": "none"}}}
             if proxy_of:
                 config["proxy"] = {"remoteurl": f"http://{proxy_of.address}"}
             config["auth"] = registry._auth(auth, user, prefix)

@@ -178,6 +178,15 @@ def test_some_platforms_keep_the_index_that_is_whole_already(
     assert (pushed.action, pushed.is_exact) == ("present", True)
 
 
+def test_a_registry_that_takes_the_whole_index_gets_it(project: Project, bed: Shelf) -> None:
+    project.bundle("b")
+    bundle = open_bundle(without(project.folder / "b", "arm64"))
+    with Registry.start(bed, writable=True, empty=True, newest=True, lenient=True) as registry:
+        notes = Notes()
+        pushed = push(registry, "some", bundle, progress=notes)["kit"]
+        assert (pushed.is_exact, len(pushed.platforms), notes.notes) == (True, 1, [])
+
+
 def test_attestations_left_at_home_make_another_index(project: Project, old: Registry) -> None:
     project.text = f"{TEXT}\n[bundle]\nattestations = false\n"
     pushed = push(old, "bare", project.bundle("b"))["kit"]
@@ -222,6 +231,20 @@ def test_a_differential_needs_its_base_or_a_registry_that_has_it(
     push(old, "had-it", base)
     pushed = push(old, "had-it", bundle)
     assert all(it.is_exact and it.sent < len(BASE) for it in pushed.values())
+
+
+def test_what_one_tarball_leaves_out_another_may_have(project: Project, old: Registry) -> None:
+    project.export("old")
+    project.source.publish("kit:1", "linux/amd64", "linux/arm64", layers=(b"low", BASE, b"new"))
+    bundle = project.bundle("new", project.folder / "old")
+    [python] = [it for it in bundle.lock.image if it.name == "python"]
+    [layer] = [
+        it.digest for it in bundle.requires(python, python.platform[0]) if it.size > len(BASE)
+    ]
+    assert bundle.holds(layer)
+    with pytest.raises(BundleError) as caught:
+        push(old, "another", bundle)
+    assert layer not in caught.value.message
 
 
 def test_what_is_told_by_older_layers_needs_their_bundle(project: Project, old: Registry) -> None:
