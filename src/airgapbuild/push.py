@@ -7,6 +7,7 @@ lacks, send blobs, then the manifests that name them, then the names: nobody pul
 from __future__ import annotations
 
 from collections import defaultdict
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -175,8 +176,8 @@ class _Push:
             return
         task = self._progress.task("send", total)
         with pool(_WORKERS, "push") as threads:
-            for _ in threads.map(lambda queue: self._send(queue, task), queues):
-                pass
+            for sent in as_completed([threads.submit(self._send, it, task) for it in queues]):
+                sent.result()
         task.done(f"{sum(bool(blob.sent) for blob in self._blobs.values())} blobs")
 
     def file(self, form: Form) -> PushedImage:
@@ -318,7 +319,8 @@ def _derived(form: Form, top: Content) -> str:
             "and signatures of the locked image are not pushed"
         )
     platforms = ", ".join(str(locked.platform) for locked in form.parts)
+    bare = "" if form.image.attestations else ", without attestations"
     return (
         f"{its} {form.image.digest}: the registry takes no index that lists more than it has, and "
-        f"the bundle has {platforms} only"
+        f"the bundle has {platforms} only{bare}"
     )

@@ -189,9 +189,11 @@ def test_a_registry_that_takes_the_whole_index_gets_it(project: Project, bed: Sh
 
 def test_attestations_left_at_home_make_another_index(project: Project, old: Registry) -> None:
     project.text = f"{TEXT}\n[bundle]\nattestations = false\n"
-    pushed = push(old, "bare", project.bundle("b"))["kit"]
+    notes = Notes()
+    pushed = push(old, "bare", project.bundle("b"), progress=notes)["kit"]
     assert not pushed.is_exact
     assert len(pushed.platforms) == 2
+    assert notes.notes[0].endswith("has linux/amd64, linux/arm64 only, without attestations")
 
 
 def test_a_compact_image_is_derived_and_says_so(
