@@ -199,6 +199,18 @@ def test_more_bytes_than_there_are_are_asked_about(server: Server) -> None:
     assert "it has more of blob" in refused(app(server)).message
 
 
+def test_a_registry_that_never_tells_how_much_it_took_is_asked(server: Server) -> None:
+    uploads = Uploads(server, *[("PATCH", also(Range="0-0"))] * 3)
+    assert put(app(server))
+    assert uploads.said.count("GET 0") == 3
+    assert uploads.blobs == {LAYER.digest: BLOB}
+
+
+def test_a_registry_that_takes_nothing_is_not_tried_for_ever(server: Server) -> None:
+    Uploads(server, *[("PATCH", short(0))] * 99)
+    assert "it takes nothing of blob" in refused(app(server)).message
+
+
 def test_no_place_is_no_place(server: Server) -> None:
     Uploads(server, ("POST", also(Location="")))
     assert "it names no place to upload blob" in refused(app(server)).message

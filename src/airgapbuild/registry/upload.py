@@ -221,7 +221,7 @@ class _Upload:
 
     def _step(self, source: Reference | None, attempts: Attempts) -> bool:
         if self._location:
-            self._look_where()
+            self._look_where(attempts)
         if self._is_again and not self._location and self._is_there():
             return True
         if not self._location and self._begin(source):
@@ -281,12 +281,19 @@ class _Upload:
         body = replace(self._body(stop), start=self._position)
         answer = self._sent(replace(self._request(body), method="PATCH"), _TAKEN)
         self._go_to(answer)
-        self._position = self._received(answer, stop)
-        if self._position > self._farthest:
-            self._farthest = self._position
+        position = self._received(answer, stop)
+        if position <= self._position:
+            message = f"registry {self._host.name}: it takes nothing of {self._what}"
+            raise RegistryError(message, status=_OUT_OF_ORDER)
+        self._reached(position, attempts)
+
+    def _reached(self, position: int, attempts: Attempts) -> None:
+        self._position = position
+        if position > self._farthest:
+            self._farthest = position
             attempts.advanced()
 
-    def _look_where(self) -> None:
+    def _look_where(self, attempts: Attempts) -> None:
         """Asks how far the upload has come; one that the registry does not tell of is given up.
 
         Source: "Pushing a blob in chunks", the status of an upload.
@@ -299,7 +306,7 @@ class _Upload:
             self._location = ""
         else:
             self._go_to(answer)
-            self._position = self._received(answer, 0)
+            self._reached(self._received(answer, 0), attempts)
 
     def _received(self, answer: Answer, unsaid: int) -> int:
         """How many bytes the registry has, by the Range of its answer; `unsaid` without one.
@@ -312,7 +319,7 @@ class _Upload:
         last = int(found[1])
         if last >= self._blob.size:
             message = f"registry {self._host.name}: it has more of {self._what} than there is"
-            raise RegistryError(message, status=416)
+            raise RegistryError(message, status=_OUT_OF_ORDER)
         return last + 1 if last else 0
 
     def _is_there(self) -> bool:
