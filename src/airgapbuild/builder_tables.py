@@ -31,6 +31,7 @@ _BUILDKITD = re.compile(
     r"(tcp://|unix:///|ssh://|docker-container://|kube-pod://)[^\s/][^\s]*", re.ASCII
 )
 _TLS: Final = ("cacert", "cert", "key", "servername")
+_TRUE: Final = ("1", "t", "T")  # what Go's true begins with
 # Buildx gives buildkitd its file by a flag of its own, and asks it at its own socket.
 _TAKEN_FLAGS: Final = {
     "--config": "write [buildkitd] instead",
@@ -241,8 +242,9 @@ def _option_problems(
     if driver == "kubernetes":
         if not options.get("image"):
             yield place, _NEEDS_IMAGE
-        if options.get("qemu.install", "0")[:1] in "1tT" and not options.get("qemu.image"):
-            yield place, "qemu.install needs qemu.image, too, or it is pulled from docker.io"
+        if options.get("qemu.install", "")[:1] in _TRUE and not options.get("qemu.image"):
+            what = "needs qemu.image, too, or that image is pulled from docker.io"
+            yield (*place, "qemu.install"), what
     given = [name for name in _TLS if name in options]
     if driver == "remote" and given:
         pair = ("cert", "key") if {"cert", "key"} & set(given) else ()

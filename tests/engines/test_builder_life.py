@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from airgapbuild.builder.buildx import Buildx
 from airgapbuild.builder.instance import Instance, InstanceStore
 from airgapbuild.builder.wanted import wanted_instance
+from airgapbuild.builder_tables import NodeEntry
 from airgapbuild.engine.daemon import Daemon
 from airgapbuild.engine.endpoint import find_endpoint
 from airgapbuild.errors import BuilderError
@@ -23,6 +25,15 @@ if TYPE_CHECKING:
 
     from airgapbuild.lockfile import Lock
 
+IMAGE = "moby/buildkit:v0.34.2"
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: nowhere
+contexts: [{name: nowhere, context: {cluster: nowhere, user: nobody}}]
+clusters: [{name: nowhere, cluster: {server: "http://127.0.0.1:1"}}]
+users: [{name: nobody, user: {}}]
+"""
 ENGINE = ("28.5", "containerd")
 VOLUME = f"{CONTAINER}_state"
 
@@ -58,8 +69,10 @@ def instance_of(lock: Lock) -> Instance:
 def load_again(site: Site, lock: Lock) -> None:
     """What `load` does for the builder of a lock, once the images are there."""
     store = InstanceStore.of(site.env)
+    assert lock.builder is not None
     with Daemon.connect(find_endpoint(None, site.env)) as daemon:
-        builder = load_builder(instance_of(lock), [daemon], store, site.home / "config")
+        nodes = [daemon for _ in lock.builder.endpoints]
+        builder = load_builder(instance_of(lock), nodes, store, site.home / "config")
     assert boot(builder, Buildx.find(site.env), site.env).buildkit == "0.34.2"
 
 
@@ -130,3 +143,52 @@ def test_a_buildx_refuses_the_options_that_we_say_it_does_not_know(site: Site, l
             assert f"invalid driver option {name} for docker-container driver" in said
         else:
             assert "invalid driver option" not in said
+
+
+@each_buildx
+def test_every_buildx_builds_with_a_remote_builder(
+    site: Site, bundle: Path, lock: Lock, tmp_path: Path
+) -> None:
+    site.load(bundle, "--no-boot", "--no-use")
+    site.docker("buildx", "rm", BUILDER)
+    argv = ("--detach", "--privileged", "--network=host", "--name", CONTAINER)
+    site.docker("run", *argv, "--volume", f"{VOLUME}:/var/lib/buildkit", IMAGE)
+    node = NodeEntry(endpoint=f"docker-container://{CONTAINER}")
+    remote: dict[str, Any] = {"driver": "remote", "image": None, "driver_opts": {}, "node": (node,)}
+    load_again(site, changed(lock, **remote))
+    assert "remote" in site.docker("buildx", "ls")
+    assert "CACHED" not in build(site, tmp_path)
+
+
+@each_buildx
+def test_every_buildx_lists_a_builder_of_pods_as_it_writes_one(
+    site: Site, lock: Lock, tmp_path: Path
+) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(KUBECONFIG)
+    site = site.copy()
+    site.daemon.env["KUBECONFIG"] = str(kubeconfig)
+    options = {"image": "registry.inside.example/buildkit:1", "namespace": "ci", "replicas": "2"}
+    nodes = (NodeEntry(name="amd"), NodeEntry(name="arm", driver_opts={"rootless": "true"}))
+    keys = {"driver": "kubernetes", "sealed": False, "driver_opts": options, "node": nodes}
+    wanted = wanted_instance(changed(lock, **keys), kubeconfig=str(kubeconfig))
+    assert wanted is not None
+
+    given = [f"--driver-opt={name}={value}" for name, value in options.items()]
+    create = ("buildx", "create", "--driver=kubernetes", "--name", BUILDER, *given)
+    site.docker(*create, "--node=amd")
+    site.docker(*create, "--append", "--node=arm", "--driver-opt=rootless=true")
+    store = InstanceStore.of(site.env)
+    written = store.read(BUILDER)
+    assert written is not None
+    without_files = [replace(node, files={}) for node in wanted.nodes]
+    assert written.document == replace(wanted, nodes=tuple(without_files)).document()
+
+    assert store.write(wanted)
+    assert f"{BUILDER} kubernetes" in " ".join(site.docker("buildx", "ls").split())
+    told = site.docker("buildx", "inspect", BUILDER).splitlines()
+    names = [line.split()[1] for line in told if line.startswith("Name:")]
+    assert names == [BUILDER, "amd", "arm"]
+    # No cluster is there; an option that it does not take would be an error.
+    states = [line.split()[1] for line in told if line.startswith("Status:")]
+    assert states == ["inactive", "inactive"]
