@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
 from pydantic import AfterValidator, Field
 
 from airgapbuild.document import Many, Table
-from airgapbuild.drivers import Driver, option_problem
+from airgapbuild.drivers import Driver, flag_problem, option_problem
 from airgapbuild.oci.platform import PlatformField
 
 if TYPE_CHECKING:
@@ -32,11 +32,6 @@ _BUILDKITD = re.compile(
 )
 _TLS: Final = ("cacert", "cert", "key", "servername")
 _TRUE: Final = ("1", "t", "T")  # what Go's true begins with
-# Buildx gives buildkitd its file by a flag of its own, and asks it at its own socket.
-_TAKEN_FLAGS: Final = {
-    "--config": "write [buildkitd] instead",
-    "--addr": "buildx asks buildkitd at its own socket",
-}
 
 
 def builder_name(text: str) -> str:
@@ -178,19 +173,10 @@ def _table_problems(
             yield place, problem
     flags = table.get("flags")
     for n, flag in enumerate(flags if isinstance(flags, list) else []):
-        if isinstance(flag, str) and (problem := _flag_problem(flag, is_first=n == 0)):
+        if isinstance(flag, str) and (problem := flag_problem(flag, is_first=n == 0)):
             yield (*path, "flags", n), problem
     if path and driver == "remote" and flags:
         yield (*path, "flags"), "is not for the remote driver"
-
-
-def _flag_problem(flag: str, *, is_first: bool) -> str | None:
-    name, _, _ = flag.partition("=")
-    if name in _TAKEN_FLAGS:
-        return f"'{name}' is taken: {_TAKEN_FLAGS[name]}"
-    if (is_first and not flag.startswith("--")) or re.search(r"\s-", flag):
-        return f"'{flag}' is no flag of buildkitd: one a string, such as \"--debug\""
-    return None
 
 
 def _endpoint_problems(

@@ -1,4 +1,4 @@
-"""What buildx's drivers take: each option, the buildx that brought it, and the form of its value.
+"""What buildx's drivers take: each option, the buildx that brought it, the form of its value.
 
 Buildx refuses every command about a builder that has an option which it does not know.
 
@@ -116,6 +116,54 @@ _OPTIONS: Final[Mapping[Driver, Mapping[str, tuple[Version, _Form]]]] = {
         "default-load": ((0, 14), _BOOLEAN),
     },
 }
+
+
+_FLAGS: Final = frozenset(
+    [
+        *("addr", "allow-insecure-entitlement", "cdi-disabled", "cdi-spec-dir", "config", "debug"),
+        *("debugaddr", "group", "log-format", "log-level", "otel-socket-path", "proxy-network"),
+        *("root", "rootless", "save-cache-debug", "tlscacert", "tlscert", "tlskey", "trace"),
+        *("oci-worker-binary", "oci-worker-no-process-sandbox"),
+        *("oci-worker-proxy-snapshotter-path", "containerd-worker-addr"),
+        *("containerd-worker-hyperv-isolation", "containerd-worker-namespace"),
+        *("containerd-worker-runtime",),
+    ]
+    + [
+        f"{worker}-{name}"
+        for worker in ("oci", "containerd")
+        for name in (
+            *("cni-binary-dir", "cni-config-path", "cni-pool-size", "max-parallelism", "worker"),
+            *("worker-apparmor-profile", "worker-gc", "worker-gc-keepstorage", "worker-labels"),
+            *("worker-net", "worker-platform", "worker-rootless", "worker-selinux"),
+            *("worker-snapshotter",),
+        )
+    ]
+)
+"""Of buildkitd, from v0.10 to v0.34."""
+
+# Buildx gives buildkitd its file by a flag of its own, and asks it at its own socket.
+_TAKEN_FLAGS: Final = {
+    "config": "write [buildkitd] instead",
+    "addr": "buildx asks buildkitd at its own socket",
+}
+
+
+def flag_problem(word: str, *, is_first: bool) -> str | None:
+    """What is wrong with a word of buildkitd's command line, None where nothing is.
+
+    A word without hyphens is the value of the one before it.
+
+    Source: moby/buildkit cmd/buildkitd/main.go, main_oci_worker.go, main_containerd_worker.go.
+    """
+    flag, _, _ = word.partition("=")
+    name = flag.removeprefix("--")
+    if name in _TAKEN_FLAGS and flag != name:
+        return f"'{flag}' is taken: {_TAKEN_FLAGS[name]}"
+    if (name in _FLAGS and flag != name) or not (is_first or word.startswith("-")):
+        return None
+    near = difflib.get_close_matches(name, _FLAGS - _TAKEN_FLAGS.keys(), n=1)
+    meant = f", did you mean '--{near[0]}'?" if near else ': write "--debug", or "--root=/path"'
+    return f"'{word}' is no flag of buildkitd{meant}"
 
 
 def option_problem(driver: Driver, name: str, value: str) -> str | None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airgapbuild.drivers import NEWEST, Driver, newer_options, option_problem
+from airgapbuild.drivers import NEWEST, Driver, flag_problem, newer_options, option_problem
 
 GOOD: list[tuple[Driver, str, tuple[str, ...]]] = [
     ("docker-container", "memory", ("512MB", "2g", "1.5GiB", "1073741824", "100 mb", "5b")),
@@ -79,3 +79,25 @@ def test_options_are_newer_than_a_buildx() -> None:
     ]
     assert newer_options("docker-container", names, NEWEST) == []
     assert newer_options("kubernetes", ["env.X", "image"], (0, 13)) == [("env.X", (0, 28))]
+
+
+@pytest.mark.parametrize("word", ["--debug", "--oci-worker-gc=false", "--root", "--log-level"])
+def test_a_flag_of_buildkitd_is_taken(word: str) -> None:
+    assert flag_problem(word, is_first=True) is None
+    assert flag_problem("security.insecure", is_first=False) is None
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("--oci-worker-gcc", "is no flag of buildkitd, did you mean '--oci-worker-gc'?"),
+        ("debug", "is no flag of buildkitd, did you mean '--debug'?"),
+        ("-debug", "is no flag of buildkitd, did you mean '--debug'?"),
+        ("--zzz", 'is no flag of buildkitd: write "--debug", or "--root=/path"'),
+        ("", 'is no flag of buildkitd: write "--debug", or "--root=/path"'),
+        ("--addr", "is taken: buildx asks buildkitd at its own socket"),
+        ("--config", "is taken: write [buildkitd] instead"),
+    ],
+)
+def test_what_is_no_flag_for_a_builder_is_told(word: str, told: str) -> None:
+    assert flag_problem(word, is_first=True) == f"'{word}' {told}"
