@@ -19,13 +19,14 @@ from airgapbuild.progress import SILENT, Progress
 from airgapbuild.supply import Supply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from airgapbuild.builder.instance import Instance, InstanceStore, Node
     from airgapbuild.bundle.reader import Bundle
-    from airgapbuild.engine.daemon import Daemon
+    from airgapbuild.engine.daemon import Daemon, HeldContainer
     from airgapbuild.engine.endpoint import Endpoint
+    from airgapbuild.leftovers import Record
     from airgapbuild.lockfile import LockedImage, LockedPlatform
     from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadedImage:
-    """What happened to one image."""
+    """What happened to one image in one place."""
 
     image: LockedImage
     platforms: tuple[LockedPlatform, ...]
@@ -74,12 +75,13 @@ def load_images(
     layout: Layout,
     *,
     bases: Sequence[Bundle] = (),
+    record: Record | None = None,
     scratch: Path | None = None,
     progress: Progress = SILENT,
 ) -> tuple[LoadedImage, ...]:
-    """The bundle's images, where their roles want them.
+    """The bundle's images, where they are wanted: one that goes to two places is there twice.
 
-    Tarballs of other platforms than the daemon's may be missing from the folder; what is there must
+    What goes into the daemon is kept in `record`. Tarballs of other platforms than the daemon's may be missing from the folder; what is there must
     be right. What a differential bundle leaves out may lie in one of `bases`; their other images
     are not loaded. Older layers by which it tells its own are laid out in files without a name in
     `scratch`, or in the layout's folder.
@@ -94,17 +96,18 @@ def load_images(
         each.check_files(progress=progress)
     supply = _supply(bundle, bases, OlderLayers([], daemon, layout, scratch or layout.path))
     supply.check(daemon, layout)
-    return tuple(
-        _to_daemon(supply, daemon, image, progress)
-        if image.for_daemon
-        else _to_layout(supply, layout, image, progress)
-        for image in bundle.lock.image
-    )
+    loaded = []
+    for image in bundle.lock.image:
+        if image.for_daemon:
+            loaded.append(_to_daemon(supply, daemon, image, record, progress))
+        if image.for_layout:
+            loaded.append(_to_layout(supply, layout, image, progress))
+    return tuple(loaded)
 
 
 def load_nodes(
     bundle: Bundle,
-    daemons: Iterable[Daemon],
+    daemons: Mapping[Daemon, Record],
     layout: Layout,
     *,
     bases: Sequence[Bundle] = (),
@@ -113,16 +116,17 @@ def load_nodes(
 ) -> tuple[LoadedImage, ...]:
     """The builder's image, on daemons that run its other nodes; none where it has none.
 
-    Expects the files that `load_images` has checked, and raises what that does.
+    What goes into a daemon is kept in its record. Expects the files that `load_images` has checked,
+    and raises what that does.
     """
     image = bundle.lock.builder_image
     if image is None:
         return ()
     loaded = []
-    for daemon in daemons:
+    for daemon, record in daemons.items():
         supply = _supply(bundle, bases, OlderLayers([], daemon, layout, scratch or layout.path))
         supply.check_node(image, daemon)
-        done = _to_daemon(supply, daemon, image, progress)
+        done = _to_daemon(supply, daemon, image, record, progress)
         loaded.append(replace(done, place=daemon.endpoint.host))
     return tuple(loaded)
 
@@ -133,7 +137,11 @@ def _supply(bundle: Bundle, bases: Sequence[Bundle], older: OlderLayers) -> Supp
 
 
 def _to_daemon(
-    supply: Supply, daemon: Daemon, image: LockedImage, progress: Progress
+    supply: Supply,
+    daemon: Daemon,
+    image: LockedImage,
+    record: Record | None,
+    progress: Progress,
 ) -> LoadedImage:
     bundle, locked = supply.bundle, supply.platform(image, daemon)
     documents = bundle.image(image, locked)
@@ -142,9 +150,14 @@ def _to_daemon(
     task = progress.task(image.name)
     read = supply.reader(image, locked)
     absent = frozenset(blob.digest for blob in supply.absent(image, locked))
+    identifier = daemon.expected_id(documents)
+    older = daemon.image(str(image.builder_name)) if image.is_builder else None
     outcome = daemon.load(documents, image.names, read, task, absent)
     task.done(outcome.action)
-    identifier = daemon.expected_id(documents)
+    if record and older and older.id != identifier:
+        record.add(older.id)  # nobody else gives that name
+    if record and outcome.action == "loaded" and image.names:
+        record.add(identifier)
     return LoadedImage(image, (locked,), "daemon", identifier, outcome.action, outcome.sent)
 
 
@@ -222,9 +235,10 @@ def load_builder(
     """
     changed = store.write(instance)
     for node, daemon in zip(instance.nodes, nodes, strict=False):
-        if not _is_made_from(node, daemon):
+        container = daemon.container(node.container)
+        if container and not _is_made_from(container, node, daemon):
             progress.detail(f"{node.container}: made from something else, removed")
-            daemon.remove_container(node.container)
+            daemon.remove_container(container.id)  # not the one that another job makes meanwhile
             changed = True
     buildkitd = None
     if content := instance.nodes[0].files.get(BUILDKITD_FILE):
@@ -245,11 +259,7 @@ def use(
     return replace(builder, changed=builder.changed or changed, is_current=True)
 
 
-def _is_made_from(node: Node, daemon: Daemon) -> bool:
-    """Whether a node's container, if there is one, is what the node would make anew."""
-    container = daemon.container(node.container)
-    if container is None:
-        return True
+def _is_made_from(container: HeldContainer, node: Node, daemon: Daemon) -> bool:
     held = daemon.image(node.driver_opts["image"])
     return (
         held is not None and container.image == held.id and made_from(node, container.environment)

@@ -31,12 +31,14 @@ from tests.engines.parts import (
     browser,
     connected,
     engines,
+    extras,
     images,
     programs,
     pythons,
     referrers,
     shells,
     ssh,
+    workflows,
 )
 from tests.engines.parts.part import RecipeError, key, kill_running, run
 from tests.engines.process import NotReadyError
@@ -47,7 +49,10 @@ if TYPE_CHECKING:
 
 PARTS = {
     part.name: part
-    for recipes in (engines, programs, referrers, images, pythons, connected, ssh, browser, shells)
+    for recipes in (
+        *(engines, programs, referrers, images, extras),
+        *(pythons, connected, ssh, browser, shells, workflows),
+    )
     for part in recipes.PARTS
 }
 

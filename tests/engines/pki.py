@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 OUTSIDE = "registry.test"
 """A name of the loopback that only the bed's proxy knows."""
 
+DOCKER_HUB = "registry-1.docker.io"
+"""The loopback's name in a namespace where a registry of the bed stands for Docker Hub."""
+
 _EXTENSIONS = (
-    f"subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:{OUTSIDE}\n"
+    f"subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:{OUTSIDE},DNS:{DOCKER_HUB}\n"
     "extendedKeyUsage=serverAuth,clientAuth\n"
 )
 

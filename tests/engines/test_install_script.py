@@ -542,7 +542,7 @@ def test_a_builder_of_other_nodes_is_left_to_airgapbuild(
 ) -> None:
     path = machine.bundle / "builder.json"
     path.write_text(path.read_text().replace(old, new, 1))
-    machine.reseal()
+    vouch(machine.bundle)
     machine.refuses(9, told)
     assert not machine.instance.exists()
 
