@@ -55,7 +55,7 @@ class Supply:
             BundleError, DaemonError: see `check`.
         """
         if lines := list(self._missing_in_daemon(image, daemon)):
-            raise BundleError(*lines, hint=self._remedy())
+            raise BundleError(*lines, hint=self.remedy("load BASE {}"))
 
     def platform(self, image: LockedImage, daemon: Daemon) -> LockedPlatform:
         """What of an image is for this daemon.
