@@ -104,14 +104,20 @@ class LockedImage(Table):
         return Descriptor(media_type=self.media_type, digest=self.digest, size=self.size)
 
     @property
+    def tagged(self) -> tuple[Reference, ...]:
+        """The names that the manifest gives the image; none for a reference without a tag."""
+        plain = [ref for ref in (self.ref, *self.tags) if ref.is_name]
+        names = [Reference(ref.registry, ref.repository, ref.tag) for ref in plain]
+        return tuple(dict.fromkeys(names))
+
+    @property
     def names(self) -> tuple[Reference, ...]:
         """The names that the image gets where it is loaded, its builder name last.
 
         A reference without a tag gives none: the stores of Docker name images by tags.
         """
-        plain = [ref for ref in (self.ref, *self.tags) if ref.is_name]
-        names = [Reference(ref.registry, ref.repository, ref.tag) for ref in plain]
-        return tuple(dict.fromkeys([*names, *([self.builder_name] if self.is_builder else [])]))
+        builder = [self.builder_name] if self.is_builder else []
+        return tuple(dict.fromkeys([*self.tagged, *builder]))
 
     @property
     def is_builder(self) -> bool:

@@ -268,7 +268,7 @@ class Manifest(Table):
         description="What it holds beside the images, and how it is packed.",
     )
     policy: PolicyEntry | None = Field(
-        default=None, description="What `verify` and `load` with --file demand of a bundle."
+        default=None, description="What `verify`, `load` and `push` with --file demand of a bundle."
     )
     builder: BuilderEntry | None = Field(default=None, description="The builder, if one is wanted.")
     buildkitd: Buildkitd = Field(

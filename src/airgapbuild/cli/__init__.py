@@ -27,6 +27,7 @@ from airgapbuild.cli.layout import layout_app
 from airgapbuild.cli.load import load_command
 from airgapbuild.cli.lock import lock_command
 from airgapbuild.cli.outdated import outdated_command
+from airgapbuild.cli.push import push_command
 from airgapbuild.cli.report import report_command
 from airgapbuild.cli.source_policy import source_policy_command
 from airgapbuild.cli.split import split_command
@@ -49,6 +50,7 @@ app.command("lock")(lock_command)
 app.command("outdated")(outdated_command)
 app.command("export")(export_command)
 app.command("load")(load_command)
+app.command("push")(push_command)
 app.command("inventory")(inventory_command)
 app.command("build", context_settings={"ignore_unknown_options": True})(build_command)
 app.command("check")(check_command)

@@ -23,11 +23,12 @@ from airgapbuild.oci.content import (
     Descriptor,
     content,
     json_object,
+    parse_layout_index,
 )
 from airgapbuild.oci.digest import parse_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.image import PlatformImage
@@ -123,6 +124,22 @@ def derived_index(images: Sequence[tuple[Platform, PlatformImage]]) -> Content:
     ]
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
     return content(_json(document), OCI_INDEX)
+
+
+def reduced_index(index: Content, kept: Collection[Digest]) -> Content:
+    """The index with these of its manifests only; itself, where it has no others.
+
+    Raises:
+        IntegrityError: it is no index.
+    """
+    listed = parse_layout_index(index.raw, f"index {index.descriptor.digest}")
+    if all(entry.digest in kept for entry in listed):
+        return index
+    document = json_object(index.raw)
+    entries = [entry for entry in document["manifests"] if entry["digest"] in kept]
+    annotations = {**(document.get("annotations") or {}), DERIVED_FROM: index.descriptor.digest}
+    changed = {"manifests": entries, "annotations": annotations}
+    return content(_json({**document, **changed}), index.descriptor.media_type)
 
 
 def most_raw(layer: Descriptor) -> int:
