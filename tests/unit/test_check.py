@@ -74,9 +74,9 @@ def test_what_is_missing_is_told_with_the_lines_that_add_it(folder: Path) -> Non
     manifest = parse_manifest((HEAD + told["manifest"]).encode(), "m", folder=folder)
     assert {name: str(entry.ref) for name, entry in manifest.images.items()} == {
         "alpine": "docker.io/library/alpine:latest",
-        "alpine-3-20": "docker.io/library/alpine:3.20",
-        "alpine-3-21": "docker.io/library/alpine:3.21",
-        "corp-example-alpine-3-20": "corp.example/alpine:3.20",
+        "alpine-2": "docker.io/library/alpine:3.20",
+        "alpine-3": "docker.io/library/alpine:3.21",
+        "alpine-4": "corp.example/alpine:3.20",
     }
     assert {entry.role for entry in manifest.images.values()} == {"base"}
     shown = airgapbuild("check", "--layout", "l", "--platform", "linux/amd64", cwd=folder).stdout
