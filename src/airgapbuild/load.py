@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airgapbuild.builder.instance import Instance, InstanceStore
     from airgapbuild.bundle.reader import Bundle
     from airgapbuild.engine.daemon import Daemon
+    from airgapbuild.leftovers import Record
     from airgapbuild.lockfile import Lock, LockedImage, LockedPlatform
     from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadedImage:
-    """What happened to one image."""
+    """What happened to one image in one place."""
 
     image: LockedImage
     platforms: tuple[LockedPlatform, ...]
@@ -71,12 +72,13 @@ def load_images(
     layout: Layout,
     *,
     bases: Sequence[Bundle] = (),
+    record: Record | None = None,
     scratch: Path | None = None,
     progress: Progress = SILENT,
 ) -> tuple[LoadedImage, ...]:
-    """The bundle's images, where their roles want them.
+    """The bundle's images, where they are wanted: one that goes to two places is there twice.
 
-    Tarballs of other platforms than the daemon's may be missing from the folder; what is there must
+    What goes into the daemon is kept in `record`. Tarballs of other platforms than the daemon's may be missing from the folder; what is there must
     be right. What a differential bundle leaves out may lie in one of `bases`; their other images
     are not loaded. Older layers by which it tells its own are laid out in files without a name in
     `scratch`, or in the layout's folder.
@@ -93,16 +95,21 @@ def load_images(
     older.bases = [replace(base, older=older.find) for base in bases]
     supply = Supply(replace(bundle, older=older.find), tuple(older.bases))
     supply.check(daemon, layout)
-    return tuple(
-        _to_daemon(supply, daemon, image, progress)
-        if image.for_daemon
-        else _to_layout(supply, layout, image, progress)
-        for image in bundle.lock.image
-    )
+    loaded = []
+    for image in bundle.lock.image:
+        if image.for_daemon:
+            loaded.append(_to_daemon(supply, daemon, image, record, progress))
+        if image.for_layout:
+            loaded.append(_to_layout(supply, layout, image, progress))
+    return tuple(loaded)
 
 
 def _to_daemon(
-    supply: Supply, daemon: Daemon, image: LockedImage, progress: Progress
+    supply: Supply,
+    daemon: Daemon,
+    image: LockedImage,
+    record: Record | None,
+    progress: Progress,
 ) -> LoadedImage:
     bundle, locked = supply.bundle, supply.platform(image, daemon)
     documents = bundle.image(image, locked)
@@ -111,9 +118,14 @@ def _to_daemon(
     task = progress.task(image.name)
     read = supply.reader(image, locked)
     absent = frozenset(blob.digest for blob in supply.absent(image, locked))
+    identifier = daemon.expected_id(documents)
+    older = daemon.image(str(image.builder_name)) if image.is_builder else None
     outcome = daemon.load(documents, image.names, read, task, absent)
     task.done(outcome.action)
-    identifier = daemon.expected_id(documents)
+    if record and older and older.id != identifier:
+        record.add(older.id)  # nobody else gives that name
+    if record and outcome.action == "loaded" and image.names:
+        record.add(identifier)
     return LoadedImage(image, (locked,), "daemon", identifier, outcome.action, outcome.sent)
 
 
@@ -187,7 +199,7 @@ def load_builder(
         held and container.image == held.id and made_from(instance, container.environment)
     ):
         progress.detail(f"{instance.container}: made from something else, removed")
-        daemon.remove_container(instance.container)
+        daemon.remove_container(container.id)  # not the one that another job makes meanwhile
         changed = True
     changed |= store.make_current(instance, daemon.endpoint.buildx_key)
     buildkitd = config_folder / instance.name / BUILDKITD_FILE

@@ -41,11 +41,23 @@ from airgapbuild.oci.reference import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from airgapbuild.oci.digest import Digest
 
 Role: TypeAlias = Literal["builder", "binfmt", "frontend", "base", "tool"]
 """What an image is for: `builder`, `binfmt` and `tool` go to the daemon, `frontend` and `base` to
 an OCI layout on disk, where builds find them."""
+
+DAEMON_ROLES: Final[tuple[Role, ...]] = ("builder", "binfmt", "tool")
+"""Images of these roles go to the daemon, the others to the layout."""
+
+_KNOWN_ROLES: Final[dict[str, Role]] = {
+    "moby/buildkit": "builder",
+    "tonistiigi/binfmt": "binfmt",
+    "docker/dockerfile": "frontend",
+    "docker/dockerfile-upstream": "frontend",
+}
 
 Layers: TypeAlias = Literal["exact", "compact"]
 """exact: as the registry has them. compact: raw, under one compression."""
@@ -123,6 +135,15 @@ def _absolute(path: Path, info: ValidationInfo) -> Path:
     return path
 
 
+def usual_role(names: Iterable[Reference]) -> Role:
+    """What an image of these names is for, where nobody says it; the first name decides.
+
+    Only the last two parts of its repository count: a mirror has `corp/moby/buildkit`.
+    """
+    repository = next((name.repository for name in names if name.registry), "")
+    return _KNOWN_ROLES.get("/".join(repository.split("/")[-2:]), "base")
+
+
 NameField = Annotated[str, AfterValidator(_name)]
 LevelField = Annotated[int, Field(ge=1, le=HIGHEST_LEVEL)]
 PathField = Annotated[Path, Strict(strict=False), AfterValidator(_absolute)]
@@ -135,13 +156,27 @@ class ImageEntry(Table):
         description="The image: repository:tag, or with @sha256:…; oci-layout:FOLDER[:TAG] or "
         "docker-daemon:NAME where it lies in no registry."
     )
-    role: Role = Field(description="What it is for: builder, binfmt, frontend, base or tool.")
+    role: Role | None = Field(
+        default=None,
+        description="What it is for: builder, binfmt, frontend, base or tool. Left out, it follows "
+        "from the repository's name: moby/buildkit is a builder, tonistiigi/binfmt is binfmt, "
+        "docker/dockerfile and docker/dockerfile-upstream are frontends, all others are bases.",
+    )
+    daemon: bool = Field(
+        default=False,
+        description="Whether a base or frontend image goes to the daemon as well.",
+    )
     tags: Many[Annotated[ReferenceField, AfterValidator(_tag)]] = Field(
         default=(), description="More names that it gets on load."
     )
     platforms: Annotated[Many[PlatformField] | None, Field(min_length=1)] = Field(
         default=None, description="Its platforms, where they differ from the manifest's."
     )
+
+    @property
+    def purpose(self) -> Role:
+        """Its role, stated or not."""
+        return self.role or usual_role((self.ref, *self.tags))
 
 
 class RegistrySettings(Table):
@@ -253,10 +288,11 @@ def entry_digest(entry: ImageEntry, platforms: tuple[Platform, ...], bundle: Bun
     return meaning_of(
         {
             "ref": str(entry.ref),
-            "role": entry.role,
+            "role": entry.purpose,
             "tags": sorted(str(tag) for tag in entry.tags),
             "platforms": sorted(str(platform) for platform in platforms),
             "attestations": bundle.attestations,
+            **({"daemon": True} if entry.daemon else {}),
         }
     )
 
@@ -293,6 +329,7 @@ def parse_manifest(raw: bytes, name: str, *, folder: Path) -> Manifest:
         *_registry_problems(document),
         *_nameless_problems(document),
         *_level_problems(document),
+        *_daemon_problems(document),
     ]
     try:
         manifest = document.parse(Manifest, context={"folder": folder})
@@ -319,7 +356,7 @@ def _builder_problems(document: Document) -> list[tuple[int, str]]:
     if name not in images:
         declared = ", ".join(sorted(images)) or "none"
         return [document.problem(path, f"there is no [images.{name}]; declared: {declared}")]
-    role = _table(images, name).get("role")
+    role = _role(_table(images, name))
     if role == "builder":
         return []
     return [document.problem(path, f"[images.{name}] must have role = \"builder\", not '{role}'")]
@@ -400,6 +437,26 @@ def _level_problems(document: Document) -> list[tuple[int, str]]:
     if "level" not in bundle or bundle.get("layers") == "compact":
         return []
     return [document.problem(("bundle", "level"), 'is for layers = "compact" only')]
+
+
+def _daemon_problems(document: Document) -> list[tuple[int, str]]:
+    """`daemon` where there is nothing to choose."""
+    images = _table(document.values, "images")
+    return [
+        document.problem(
+            ("images", key, "daemon"),
+            f"is for base and frontend images only: one of role {role} goes to the daemon anyway",
+        )
+        for key in images
+        if "daemon" in (entry := _table(images, key)) and (role := _role(entry)) in DAEMON_ROLES
+    ]
+
+
+def _role(entry: dict[str, Any]) -> object:
+    """The role of an entry, stated or not."""
+    if "role" in entry:
+        return entry["role"]
+    return usual_role(filter(None, map(_parsed, (entry.get("ref"), *_tags(entry)))))
 
 
 def _tags(entry: dict[str, Any]) -> list[object]:

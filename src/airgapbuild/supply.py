@@ -41,9 +41,8 @@ class Supply:
             line
             for image in self.bundle.lock.image
             for line in (
-                self._missing_in_daemon(image, daemon)
-                if image.for_daemon
-                else self._missing_in_layout(image, layout)
+                *(self._missing_in_daemon(image, daemon) if image.for_daemon else ()),
+                *(self._missing_in_layout(image, layout) if image.for_layout else ()),
             )
         ]
         if lines:

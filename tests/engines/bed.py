@@ -32,12 +32,14 @@ from tests.engines.parts import (
     connected,
     distribution,
     engines,
+    extras,
     images,
     programs,
     pythons,
     referrers,
     shells,
     ssh,
+    workflows,
 )
 from tests.engines.parts.part import RecipeError, key, kill_running, run
 from tests.engines.process import NotReadyError
@@ -49,16 +51,8 @@ if TYPE_CHECKING:
 PARTS = {
     part.name: part
     for recipes in (
-        engines,
-        programs,
-        referrers,
-        distribution,
-        images,
-        pythons,
-        connected,
-        ssh,
-        browser,
-        shells,
+        *(engines, programs, referrers, distribution, images, extras),
+        *(pythons, connected, ssh, browser, shells, workflows),
     )
     for part in recipes.PARTS
 }

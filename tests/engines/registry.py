@@ -34,7 +34,7 @@ _ENV = {"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"}
 
 def images(bed: Shelf) -> dict[str, layout.Image]:
     """Return what every registry here serves, by names such as `moby/buildkit:v0.34.2`."""
-    found = json.loads((bed.part("images/built") / "images.json").read_bytes())
+    found = json.loads((bed.part("images/all") / "images.json").read_bytes())
     return {ref: _image(**entry) for ref, entry in found.items()}
 
 
@@ -82,8 +82,9 @@ class Registry(process.Service):
         proxy_of: Registry | None = None,
         newest: bool = False,
         lenient: bool = False,
+        port: int = 0,
     ) -> Self:
-        """Start a registry on a free port and return when it listens.
+        """Start a registry on a port, by default a free one, and return when it listens.
 
         With `htpasswd` everything needs the user; with `token` pulls are free and pushes need the
         user. A `mutual` one has TLS and wants a certificate of its clients. Only a `writable` one
@@ -93,7 +94,7 @@ class Registry(process.Service):
         an index some of whose manifests it lacks.
         """
         binary = bed.part("distribution" if newest else "registry") / "docker-registry"
-        served = bed.part("images/built") / "storage"
+        served = bed.part("images/all") / "storage"
         folder = Path(tempfile.mkdtemp(prefix="bed-registry-"))
         prefix: tuple[str, ...] = namespace.prefix if namespace else ()
         registry = cls("", None, None, folder, [])
@@ -105,6 +106,7 @@ class Registry(process.Service):
             config = registry._config(writable=own, tls=tls or mutual, mutual=mutual)
             if lenient:
                 config["validation"] = {"manifests": {"indexes": {"platforms": "none"}}}
+            config["http"]["addr"] = f"127.0.0.1:{port}"
             if proxy_of:
                 config["proxy"] = {"remoteurl": f"http://{proxy_of.address}"}
             config["auth"] = registry._auth(auth, user, prefix)
@@ -156,7 +158,7 @@ class Registry(process.Service):
             self.storage.symlink_to(served)
 
     def _config(self, *, writable: bool, tls: bool, mutual: bool) -> dict[str, Any]:
-        http: dict[str, Any] = {"addr": "127.0.0.1:0", "secret": "for one process only"}
+        http: dict[str, Any] = {"secret": "for one process only"}
         if tls:
             ca = pki.authority(self.folder)
             server = pki.issue(ca, self.folder)

@@ -6,17 +6,22 @@ import re
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from airgapbuild.errors import BuilderError
+from airgapbuild.oci.platform import parse_platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from airgapbuild.oci.platform import Platform
+
 _VERSION = re.compile(r"buildx\s+v?(\d\S*)", re.ASCII)
 # "Buildkit:" up to buildx v0.12, "BuildKit version:" since.
 _BUILDKIT = re.compile(r"^BuildKit(?: version)?:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
+_PLATFORMS = re.compile(r"^Platforms:\s*(\S.*)", re.MULTILINE)
 _STEP = re.compile(r"#\d+ ")
 _FAILED = re.compile(r"(?:ERROR|Error): *(.*)")
 # The container's log, which buildx prints when buildkitd ends at once; control bytes run its lines
@@ -27,6 +32,16 @@ _INSTALL = (
     "install the plugin (package docker-buildx-plugin or docker-buildx), "
     "or put the binary into ~/.docker/cli-plugins/docker-buildx"
 )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a builder that runs says of itself."""
+
+    buildkit: str
+    """Its version."""
+    platforms: frozenset[Platform]
+    """Those that it can run, by itself or by an emulator of the kernel."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,23 @@ class Buildx:
                 return cls(command, version)
         raise BuilderError("`docker buildx version` does not work here", hint=_INSTALL)
 
+    def ask(self, name: str, environ: Mapping[str, str], seconds: float) -> Answer | None:
+        """What a builder says, which is not started for it; None where it says nothing in time."""
+        with suppress(subprocess.TimeoutExpired):
+            done = subprocess.run(
+                [*self.command, "inspect", name],
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=seconds,
+                check=False,
+            )
+            if found := _BUILDKIT.search(done.stdout):
+                return Answer(found[1].removeprefix("v"), _platforms(done.stdout))
+        return None
+
     def boot(self, name: str, environ: Mapping[str, str], on_line: Callable[[str], None]) -> str:
         """The version of the BuildKit that runs once the builder is up.
 
@@ -75,6 +107,12 @@ class Buildx:
         reason = _reason(said) or _reason(shown.splitlines()) or f"exit status {status}"
         hint = f"see for yourself: {' '.join(command)}"
         raise BuilderError(f"builder '{name}' does not start: {reason}", hint=hint)
+
+
+def _platforms(shown: str) -> frozenset[Platform]:
+    """Those of all nodes. An asterisk marks what was configured."""
+    texts = [text.strip(" *") for line in _PLATFORMS.findall(shown) for text in line.split(",")]
+    return frozenset(parse_platform(text) for text in texts if "/" in text)
 
 
 def _version_of(command: tuple[str, ...], environ: Mapping[str, str]) -> str | None:

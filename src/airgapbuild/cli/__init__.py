@@ -15,6 +15,7 @@ import typer
 from airgapbuild.cli.build import build_command
 from airgapbuild.cli.contexts import contexts_command
 from airgapbuild.cli.diff import diff_command
+from airgapbuild.cli.doctor import doctor_command
 from airgapbuild.cli.env import env_command
 from airgapbuild.cli.export import export_command
 from airgapbuild.cli.init import init_command
@@ -51,6 +52,7 @@ app.command("inventory")(inventory_command)
 app.command("build", context_settings={"ignore_unknown_options": True})(build_command)
 app.command("contexts")(contexts_command)
 app.command("env")(env_command)
+app.command("doctor")(doctor_command)
 app.command("verify")(verify_command)
 app.command("inspect")(inspect_command)
 app.command("diff")(diff_command)

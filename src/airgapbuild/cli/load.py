@@ -25,8 +25,10 @@ from airgapbuild.words import size_words
 
 if TYPE_CHECKING:
     from airgapbuild.engine.daemon import Daemon
+    from airgapbuild.leftovers import OlderBuilder
     from airgapbuild.load import LoadedBuilder, LoadedImage
     from airgapbuild.lockfile import Lock
+    from airgapbuild.oci.digest import Digest
 
 
 def load_command(
@@ -43,6 +45,10 @@ def load_command(
     boot: Annotated[
         bool, typer.Option("--boot/--no-boot", help="Start the builder, and ask it its version.")
     ] = True,
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", help="Remove builder images of ours that the lock does not name."),
+    ] = False,
     file: PolicyPath = None,
     allowed_signers: Signers = None,
     min_serial: MinSerial = None,
@@ -56,11 +62,13 @@ def load_command(
     The bundle is verified first, its signature before all else, where --allowed-signers or the
     policy of a manifest demand one. Only what the daemon lacks is sent, and the daemon is asked
     afterwards whether it holds what was locked. No other connection is opened than the daemon's.
+    Where names have moved, older images that load had brought and that have no name left go.
 
     **Examples**
 
         airgapbuild load bundles/builders
         airgapbuild load --no-boot /media/usb/builders
+        airgapbuild load --prune bundles/builders
         airgapbuild load bundles/builders bundles/builders-differential
         airgapbuild load --allowed-signers allowed_signers --min-serial 7 bundles/builders
         DOCKER_HOST=tcp://docker:2376 airgapbuild load bundles/builders
@@ -70,9 +78,10 @@ def load_command(
         from airgapbuild import load
         from airgapbuild.bundle.reader import open_bundle
         from airgapbuild.cli.connect import policy_for
-        from airgapbuild.cli.inputs import own_folder, own_layout
+        from airgapbuild.cli.inputs import own_folder, own_layout, own_record
         from airgapbuild.engine.daemon import Daemon
         from airgapbuild.engine.endpoint import find_endpoint
+        from airgapbuild.leftovers import prune_builders, sweep
 
         policy = policy_for(bundles, file, allowed_signers, min_serial)
         of_bases = replace(policy, min_serial=None)  # they are older
@@ -81,18 +90,24 @@ def load_command(
         endpoint = find_endpoint(host, os.environ)
         shelf = own_layout(layout)
         with Daemon.connect(endpoint) as daemon:
+            record = own_record(daemon)
             images = load.load_images(
                 *(opened, daemon, shelf),
                 bases=bases,
+                record=record,
                 scratch=own_folder("XDG_CACHE_HOME", ".cache"),
                 progress=console,
             )
             builder = _load_builder(console, daemon, opened.lock, boot=boot)
+            older = prune_builders(opened.lock, daemon) if prune else ()
+            swept = sweep(daemon, record, {loaded.id for loaded in images})
             if opened.signer:
                 console.say(f"signed by {opened.signer}")
             _say_images(console, daemon, images)
+            _say_older(console, older, swept)
             _say_builder(console, daemon, images, builder)
             document = _document(daemon, images, shelf.path, builder)
+            document |= {"swept": list(swept), "older-builders": _older_document(older)}
             console.result({"signer": opened.signer and asdict(opened.signer), **document})
 
 
@@ -124,6 +139,31 @@ def _say_images(console: Console, daemon: Daemon, images: tuple[LoadedImage, ...
     ]
     console.say(f"Docker {daemon.version}, {daemon.store} store, at {daemon.endpoint.host}")
     console.table(("IMAGE", "NAME", "IN", "PLATFORMS", ""), rows)
+
+
+def _say_older(
+    console: Console, older: tuple[OlderBuilder, ...], swept: tuple[Digest, ...]
+) -> None:
+    for image in swept:
+        console.say(f"removed {image[:19]}: an older image that has no name any more")
+    for builder in older:
+        names = ", ".join(name.familiar for name in builder.names)
+        if builder.users:
+            console.note(f"{names} stays: {', '.join(builder.users)} runs it")
+        else:
+            console.say(f"removed {names}: the lock does not name it")
+
+
+def _older_document(older: tuple[OlderBuilder, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": builder.id,
+            "names": [str(name) for name in builder.names],
+            "users": list(builder.users),
+            "removed": not builder.users,
+        }
+        for builder in older
+    ]
 
 
 def _say_builder(

@@ -1,0 +1,206 @@
+"""The builder: known to buildx, chosen, made from what was loaded, running, sealed."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Final
+
+from pydantic import ValidationError
+
+from airgapbuild.builder.buildkitd import inside_hosts, sealing
+from airgapbuild.builder.buildx import Buildx
+from airgapbuild.builder.wanted import BUILDKITD_FILE, wanted_instance
+from airgapbuild.buildkitd import Buildkitd
+from airgapbuild.doctor.finding import Finding, ok, problem, warning
+from airgapbuild.doctor.nodes import DOCKER_CONTAINER, Node, nodes_of
+from airgapbuild.engine.daemon import Daemon
+from airgapbuild.engine.endpoint import Endpoint
+from airgapbuild.errors import BuilderError
+from airgapbuild.registry.proxies import proxy_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airgapbuild.builder.instance import StoredInstance
+    from airgapbuild.doctor.site import Site
+
+PATIENCE: Final = 5.0
+"""Seconds for buildx to say what it knows of a builder."""
+_OF_DOCKER: Final = "default"
+_NOWHERE: Final = sealing(Buildkitd())["env.HTTPS_PROXY"]
+_HTTPS: Final = 443
+_SEAL: Final = "[builder]\nsealed = true"
+
+
+def check_store(site: Site) -> Iterator[Finding]:
+    """Whether every file in buildx's folder of builders is one."""
+    folder = site.store.folder / "instances"
+    broken = False
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        try:
+            site.store.read(path.name)
+        except BuilderError as error:
+            broken = True
+            yield problem(
+                "; ".join(error.lines),
+                "`docker buildx ls` stops at the first file that is no builder's",
+                f"rm {path}",
+            )
+    if not broken:
+        yield ok(f"buildx keeps its builders in {site.store.folder}")
+
+
+def check_chosen(site: Site) -> Iterator[Finding]:
+    """Whether builds go to the builder that was loaded."""
+    chosen, wanted = site.chosen_builder(), _wanted_name(site)
+    if wanted and chosen != wanted:
+        yield warning(
+            f"builds go to builder '{chosen or _OF_DOCKER}', and not to '{wanted}'",
+            "whatever was loaded for that one is not used",
+            f"docker buildx use {wanted}"
+            if site.environ.get("BUILDX_BUILDER") is None
+            else f"export BUILDX_BUILDER={wanted}",
+        )
+    elif chosen in (None, _OF_DOCKER):
+        yield warning(
+            "no builder is chosen: builds go to the daemon's own BuildKit",
+            "it has no mirror, no seal and no other platform of a bundle's builder",
+            site.load,
+        )
+    elif "BUILDX_BUILDER" in site.environ:
+        yield ok(f"builds go to builder '{chosen}', by BUILDX_BUILDER")
+    else:
+        yield ok(
+            f"`docker buildx build` goes to builder '{chosen}'; plain `docker build` does where "
+            "BUILDX_BUILDER names it",
+            'eval "$(airgapbuild env)"',
+        )
+
+
+def check_builder(site: Site) -> Iterator[Finding]:
+    """Whether the builder is there as it should be."""
+    name = _wanted_name(site) or site.chosen_builder()
+    if name is None or name == _OF_DOCKER:
+        return
+    stored = site.store.read(name)
+    if stored is None:
+        yield problem(
+            f"there is no builder '{name}' in {site.store.folder}",
+            "buildx stops with `no builder found`",
+            site.load,
+        )
+        return
+    yield from _against_lock(site, stored)
+    nodes = nodes_of(stored)
+    if stored.driver != DOCKER_CONTAINER:
+        yield ok(f"builder '{name}' is of the driver {stored.driver}, which is not looked into")
+    elif not any(node.is_ours for node in nodes):
+        yield warning(
+            f"builder '{name}' was not made by airgapbuild",
+            "its image may be pulled at each start, and what it looks up goes outside",
+            site.load,
+        )
+    else:
+        for node in nodes:
+            yield from _sealed(node)
+        if isinstance(site.daemon, Daemon):
+            for node in nodes:
+                yield from _container(site, site.daemon, node)
+            yield from _running(site, name, site.daemon, nodes)
+
+
+def _wanted_name(site: Site) -> str | None:
+    return site.lock.builder.name if site.lock and site.lock.builder else None
+
+
+def _against_lock(site: Site, stored: StoredInstance) -> Iterator[Finding]:
+    if site.lock is None or not isinstance(site.endpoint, Endpoint):
+        return
+    wanted = wanted_instance(site.lock, site.endpoint.buildx_endpoint)
+    if wanted is None or site.store.holds(wanted):
+        return
+    yield problem(
+        f"builder '{stored.name}' was written from another lock, or for another daemon",
+        "its image, its options or its buildkitd.toml are not those that were locked",
+        site.load,
+    )
+
+
+def _container(site: Site, daemon: Daemon, node: Node) -> Iterator[Finding]:
+    """Whether its container, which buildx reuses whatever it is, was made from the node."""
+    container, image = daemon.container(node.container), node.options.get("image", "")
+    held = daemon.image(image) if image else None
+    if held is None:
+        yield problem(
+            f"the daemon has no image {image or 'for the builder'}",
+            "buildx would have to pull it, and nothing answers there",
+            site.load,
+        )
+    if container is None or held is None:
+        return
+    variables = {f"{name}={value}" for name, value in node.environ.items()}
+    if container.image != held.id or not container.environment.issuperset(variables):
+        yield problem(
+            f"the container {node.container} was made from another image or other settings",
+            "buildx goes on using it, whatever the builder's file says",
+            f"{site.load}; or: docker rm --force {node.container} (the cache stays)",
+        )
+
+
+def _running(site: Site, name: str, daemon: Daemon, nodes: tuple[Node, ...]) -> Iterator[Finding]:
+    containers = [daemon.container(node.container) for node in nodes]
+    if not all(container and container.running for container in containers):
+        yield ok(f"builder '{name}' is not running: the next build starts it")
+    elif isinstance(site.buildx, Buildx):
+        answer = site.buildx.ask(name, site.docker_environ, PATIENCE)
+        if answer:
+            yield ok(f"builder '{name}' runs BuildKit {answer.buildkit}")
+        else:
+            yield problem(
+                f"builder '{name}' runs, and BuildKit does not answer in it",
+                "builds wait for it and give up",
+                f"docker logs {nodes[0].container}",
+            )
+
+
+def _sealed(node: Node) -> Iterator[Finding]:
+    """Whether look-ups outside fail at once, and those inside do not fail with them."""
+    environ = node.environ
+    proxy = environ.get("HTTPS_PROXY") or environ.get("https_proxy")
+    if proxy is None:
+        yield warning(
+            f"{node.name} is not sealed",
+            "a name that nothing inside answers holds a build up until the look-up times out",
+            _SEAL,
+        )
+        return
+    behind = [host for host in _inside(node) if _is_behind_proxy(host, environ)]
+    for host in behind:
+        yield problem(
+            f"{node.name}: NO_PROXY lacks {host}, which buildkitd.toml names as a mirror",
+            f"BuildKit asks the proxy {proxy} for it",
+            f'[builder.driver-opts]\n"env.NO_PROXY" = "{environ.get("NO_PROXY", "")},{host}"',
+        )
+    if not behind:
+        yield ok(
+            f"{node.name} is sealed: what is not inside fails at once"
+            if proxy == _NOWHERE
+            else f"{node.name} looks outside by the proxy {proxy}"
+        )
+
+
+def _inside(node: Node) -> tuple[str, ...]:
+    """The hosts that its buildkitd.toml counts on; none where it is not one of ours."""
+    try:
+        text = node.files.get(BUILDKITD_FILE, b"").decode()
+        return inside_hosts(Buildkitd.model_validate(tomllib.loads(text)))
+    except (ValueError, ValidationError):
+        return ()
+
+
+def _is_behind_proxy(address: str, environ: dict[str, str]) -> bool:
+    host, _, port = address.rpartition(":")
+    host, port = (host, port) if port.isdigit() else (address, str(_HTTPS))
+    return any(
+        proxy_for(scheme, host, int(port), environ) is not None for scheme in ("http", "https")
+    )
