@@ -1,7 +1,7 @@
 """Every command of the documentation, run where a reader would run it.
 
 `connected` is a machine that reaches Docker Hub, for which a registry of the bed stands, with its
-ordinary name. `isolated` is one beside a daemon and a registry in a network that drops everything. A
+ordinary name. `isolated` is one beside a daemon and a registry in a network that drops all else. A
 page's blocks share a folder, as if it had been carried over.
 """
 
