@@ -7,13 +7,14 @@ that it uses are proven.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airgapbuild.builder.buildx import Buildx
 from airgapbuild.builder.wanted import BUILDKITD_FILE, made_from, wanted_instance
 from airgapbuild.files import write_if_changed
-from airgapbuild.oci.derived import derived_index
+from airgapbuild.oci.derived import DERIVED_FROM, derived_index
 from airgapbuild.older import OlderLayers
 from airgapbuild.progress import SILENT, Progress
 from airgapbuild.supply import Supply
@@ -94,13 +95,15 @@ def load_images(
     older = OlderLayers([], daemon, layout, scratch or layout.path)
     older.bases = [replace(base, older=older.find) for base in bases]
     supply = Supply(replace(bundle, older=older.find), tuple(older.bases))
-    supply.check(daemon, layout)
     loaded = []
-    for image in bundle.lock.image:
-        if image.for_daemon:
-            loaded.append(_to_daemon(supply, daemon, image, record, progress))
-        if image.for_layout:
-            loaded.append(_to_layout(supply, layout, image, progress))
+    fills = any(image.for_layout for image in bundle.lock.image)
+    with layout.filling() if fills else nullcontext():
+        supply.check(daemon, layout)
+        for image in bundle.lock.image:
+            if image.for_daemon:
+                loaded.append(_to_daemon(supply, daemon, image, record, progress))
+            if image.for_layout:
+                loaded.append(_to_layout(supply, layout, image, progress))
     return tuple(loaded)
 
 
@@ -151,7 +154,7 @@ def _to_layout(
             layout.put(blob, read(blob))
             task.advance(blob.size)
     top = _top(bundle, layout, image, found)
-    named = layout.name(top, tuple(str(name) for name in image.names))
+    named = layout.name(top, tuple(str(name) for name in image.names or (image.ref,)))
     action = "loaded" if sent else "named" if named else "present"
     task.done(action)
     return LoadedImage(image, platforms, "layout", top.digest, action, sent)
@@ -169,7 +172,7 @@ def _top(
     top = derived_index([(locked.platform, documents) for locked, documents in found.items()])
     if not layout.holds(top.descriptor):
         layout.put(top.descriptor, iter([top.raw]))
-    return top.descriptor
+    return top.descriptor.model_copy(update={"annotations": {DERIVED_FROM: image.digest}})
 
 
 def load_builder(

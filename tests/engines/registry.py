@@ -80,9 +80,9 @@ class Registry(process.Service):
         empty: bool = False,
         path: str = "",
         proxy_of: Registry | None = None,
+        port: int = 0,
         newest: bool = False,
         lenient: bool = False,
-        port: int = 0,
     ) -> Self:
         """Start a registry on a port, by default a free one, and return when it listens.
 
@@ -104,9 +104,9 @@ class Registry(process.Service):
                 served, writable=writable, empty=empty or proxy_of is not None, path=path
             )
             config = registry._config(writable=own, tls=tls or mutual, mutual=mutual)
+            config["http"]["addr"] = f"127.0.0.1:{port}"
             if lenient:
                 config["validation"] = {"manifests": {"indexes": {"platforms": "none"}}}
-            config["http"]["addr"] = f"127.0.0.1:{port}"
             if proxy_of:
                 config["proxy"] = {"remoteurl": f"http://{proxy_of.address}"}
             config["auth"] = registry._auth(auth, user, prefix)

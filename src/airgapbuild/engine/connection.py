@@ -58,7 +58,10 @@ class Connection:
 
     def version(self) -> dict[str, Any]:
         """The answer of /version, whatever API the daemon speaks."""
-        return cast("dict[str, Any]", self._get(f"{self._client.base_url}/version"))
+        found = self._get(f"{self._client.base_url}/version")
+        if found is None:
+            raise _no_daemon(self.endpoint, "it has no /version")
+        return cast("dict[str, Any]", found)
 
     def info(self) -> dict[str, Any]:
         """The answer of /info."""

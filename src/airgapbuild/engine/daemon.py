@@ -80,6 +80,8 @@ class Daemon:
         self.root_dir = str(info.get("DockerRootDir", "/var/lib/docker"))
         self.time = str(info.get("SystemTime", ""))
         """Its clock when it was asked, as Go prints a time."""
+        self.proxy = str(info.get("HttpsProxy") or info.get("HttpProxy") or "")
+        """The proxy by which it asks registries itself, its login hidden; empty where none."""
         self._connection = connection
 
     @classmethod

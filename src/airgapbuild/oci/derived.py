@@ -110,9 +110,14 @@ def derived_from(manifest: Content) -> Digest | None:
 
 
 def derived_index(images: Sequence[tuple[Platform, PlatformImage]]) -> Content:
-    """One document for the derived images of several platforms; of one alone, its manifest."""
-    if len(images) == 1:
-        return images[0][1].manifest
+    """One document for the derived images of all platforms that are there, be it one.
+
+    Without it BuildKit would take the one that is there for any platform that a build is for. What
+    comes from a manifest alone stays one.
+    """
+    first = images[0][1]
+    if first.upstream and first.upstream[0] == first.upstream[-1]:
+        return first.manifest
     entries = [
         {**_fields(image.manifest.descriptor), "platform": _platform_fields(platform)}
         for platform, image in images
