@@ -1,6 +1,6 @@
 # make demo    see it work: a sealed daemon, a bundle, a builder, a build
 # make test    everything that CI runs
-.PHONY: demo test lint bed bench fuzz schemas format clean
+.PHONY: demo test lint bed bench fuzz schemas share format clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -40,6 +40,9 @@ fuzz: $(VENV)/.made
 
 schemas: $(VENV)/.made
 	$(BIN)/python -m schemas.generate
+
+share: $(VENV)/.made
+	$(BIN)/python -m share.generate
 
 format: $(VENV)/.made
 	$(BIN)/ruff format .

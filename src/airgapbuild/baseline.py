@@ -119,19 +119,16 @@ def _of_image(
     pairs = list(zip(documents.parsed_config.diff_ids, documents.layers, strict=False))
     chain = tuple(HeldLayer(diff_id, diff_id if raw else it.digest) for diff_id, it in pairs)
     older = tuple(_readable(diff_id, it, image.ref, source) for diff_id, it in pairs)
+    held = Baseline()
     if image.for_daemon:
-        return Baseline(
-            chains=frozenset({(locked.platform, chain)}),
-            older={(image.name, locked.platform): older},
-        )
-    held = {layer.blob for layer in chain if layer.blob}
-    if raw or documents.upstream:
-        return Baseline(
-            blobs=frozenset(blob.digest for blob in documents.blobs) | held,
-            older={(image.name, locked.platform): older},
-        )
-    # Its layout has the layers compressed: they are not looked into there.
-    return Baseline(blobs=frozenset(blob.digest for blob in documents.blobs))
+        held |= Baseline(chains=frozenset({(locked.platform, chain)}))
+    if image.for_layout:
+        layers = {layer.blob for layer in chain if layer.blob}
+        held |= Baseline(blobs=frozenset(blob.digest for blob in documents.blobs) | layers)
+    # Compressed layers of a layout are not looked into there.
+    if image.for_daemon or raw or documents.upstream:
+        held |= Baseline(older={(image.name, locked.platform): older})
+    return held
 
 
 def _readable(

@@ -103,6 +103,7 @@ def _values(image: LockedImage | None) -> dict[str, str]:
         "ref": image.ref.familiar,
         "digest": image.digest,
         "role": image.role,
+        **({"daemon": "true"} if image.daemon else {}),
         "names": ", ".join(name.familiar for name in image.names),
         **{str(locked.platform): locked.manifest for locked in image.platform},
         **{

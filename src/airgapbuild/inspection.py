@@ -76,6 +76,8 @@ class InspectedImage:
     name: str
     role: str | None
     """None in a tarball: only a lock says it."""
+    places: tuple[str, ...]
+    """Where it goes: `daemon`, `layout` or both; none in a tarball."""
     ref: str | None
     names: tuple[str, ...]
     """The names that it gets where it is loaded."""
@@ -151,6 +153,7 @@ def _locked(
     return InspectedImage(
         name=image.name,
         role=image.role,
+        places=image.places,
         ref=image.ref.familiar,
         names=tuple(str(name) for name in image.names),
         media_type=image.media_type,
@@ -210,6 +213,7 @@ def _headed(path: Path) -> InspectedImage:
     return InspectedImage(
         name=_UNNAMED,
         role=None,
+        places=(),
         ref=None,
         names=names,
         media_type=top.media_type,

@@ -16,11 +16,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import tomli_w
 from pydantic import Field, NonNegativeInt, ValidationError
 
+from airgapbuild.builder_tables import BuilderEntry, builder_problems
 from airgapbuild.buildkitd import LockedBuildkitd
 from airgapbuild.document import Many, Table, meaning_of, parse_document, sorted_messages
 from airgapbuild.errors import LockError
 from airgapbuild.files import write_if_changed
-from airgapbuild.manifest import BuilderEntry, Manifest, NameField, Role, entry_digest
+from airgapbuild.manifest import (
+    DAEMON_ROLES,
+    Manifest,
+    NameField,
+    Role,
+    entry_digest,
+)
 from airgapbuild.oci.content import Descriptor
 from airgapbuild.oci.digest import Digest, DigestField, short
 from airgapbuild.oci.platform import PlatformField
@@ -37,9 +44,8 @@ VERSION: Final = 1
 LOCAL_REGISTRY: Final = "127.0.0.1:1"
 """The registry of the builder image's name in the daemon. Nothing listens there: the pull that
 buildx always tries first is refused at once, and the loaded image is used (see CONTRIBUTING)."""
-
-DAEMON_ROLES: Final = frozenset({"builder", "binfmt", "tool"})
-"""Images of these roles go to the daemon, the others to the layout."""
+LOCAL_REPOSITORIES: Final = "airgapbuild/"
+"""What the repository begins with there."""
 
 _HEADER = "# What `airgapbuild lock` decided. Do not edit: `export` and `load` go by it.\n\n"
 _RELOCK = "`airgapbuild lock` brings it up to date"
@@ -78,6 +84,9 @@ class LockedImage(Table):
     name: NameField
     ref: SourceField
     role: Role
+    daemon: bool = Field(
+        default=False, description="Whether a base or frontend image goes to the daemon as well."
+    )
     tags: Many[ReferenceField] = ()
     media_type: str = Field(description="Of what the reference pointed at: an index or a manifest.")
     digest: DigestField = Field(description="Its digest: the image ID in the containerd store.")
@@ -96,14 +105,20 @@ class LockedImage(Table):
         return Descriptor(media_type=self.media_type, digest=self.digest, size=self.size)
 
     @property
+    def tagged(self) -> tuple[Reference, ...]:
+        """The names that the manifest gives the image; none for a reference without a tag."""
+        plain = [ref for ref in (self.ref, *self.tags) if ref.is_name]
+        names = [Reference(ref.registry, ref.repository, ref.tag) for ref in plain]
+        return tuple(dict.fromkeys(names))
+
+    @property
     def names(self) -> tuple[Reference, ...]:
         """The names that the image gets where it is loaded, its builder name last.
 
         A reference without a tag gives none: the stores of Docker name images by tags.
         """
-        plain = [ref for ref in (self.ref, *self.tags) if ref.is_name]
-        names = [Reference(ref.registry, ref.repository, ref.tag) for ref in plain]
-        return tuple(dict.fromkeys([*names, *([self.builder_name] if self.is_builder else [])]))
+        builder = [self.builder_name] if self.is_builder else []
+        return tuple(dict.fromkeys([*self.tagged, *builder]))
 
     @property
     def is_builder(self) -> bool:
@@ -112,8 +127,18 @@ class LockedImage(Table):
 
     @property
     def for_daemon(self) -> bool:
-        """Whether it goes to the daemon; else it goes to the layout."""
-        return self.role in DAEMON_ROLES
+        """Whether it goes to the daemon, in the daemon's own platform."""
+        return self.daemon or self.role in DAEMON_ROLES
+
+    @property
+    def for_layout(self) -> bool:
+        """Whether it goes to the layout, in all platforms."""
+        return self.role not in DAEMON_ROLES
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where it goes: `daemon`, `layout` or both."""
+        return (*(("daemon",) * self.for_daemon), *(("layout",) * self.for_layout))
 
     @property
     def version_tag(self) -> str:
@@ -124,7 +149,8 @@ class LockedImage(Table):
     def builder_name(self) -> Reference:
         """The name by which buildx starts it without asking a registry that could answer."""
         named = self.ref if self.ref.registry else self.tags[0]
-        return Reference(LOCAL_REGISTRY, f"airgapbuild/{named.repository}", self.version_tag)
+        repository = LOCAL_REPOSITORIES + named.repository
+        return Reference(LOCAL_REGISTRY, repository, self.version_tag)
 
     def on(self, platform: Platform) -> LockedPlatform | None:
         """The locked platform, None where the image was not locked for it."""
@@ -155,8 +181,8 @@ class Lock(Table):
 
     @property
     def builder_image(self) -> LockedImage | None:
-        """The image that the builder runs, None where no builder is wanted."""
-        return self.find(self.builder.image) if self.builder else None
+        """The image that the builder runs, None where none of these is."""
+        return self.find(self.builder.image) if self.builder and self.builder.image else None
 
 
 def render_lock(lock: Lock) -> bytes:
@@ -216,13 +242,16 @@ def parse_lock(raw: bytes, name: str) -> Lock:
         raise LockError(
             *sorted_messages(document.problems_of(error, Lock)), hint=_EDITED
         ) from error
-    edited = [
+    problems = [
         document.problem(("image", n), f"{image.name} was edited: its checksum does not match")
         for n, image in enumerate(lock.image)
         if image.checksum != _checksum(image)
     ]
-    if edited:
-        raise LockError(*sorted_messages(edited), hint=_EDITED)
+    problems += builder_problems(document)
+    if lock.builder and lock.builder.image and lock.builder_image is None:
+        problems.append(document.problem(("builder", "image"), "is not locked"))
+    if problems:
+        raise LockError(*sorted_messages(problems), hint=_EDITED)
     return lock
 
 
@@ -264,7 +293,8 @@ def _image_reasons(name: str, image: LockedImage, manifest: Manifest) -> list[st
     entry = manifest.images[name]
     aspects: dict[str, tuple[object, object]] = {
         "ref": (image.ref.familiar, entry.ref.familiar),
-        "role": (image.role, entry.role),
+        "role": (image.role, entry.purpose),
+        "daemon": (_toml(image.daemon), _toml(entry.daemon)),
         "tags": (_list(tag.familiar for tag in image.tags), _list(t.familiar for t in entry.tags)),
         "platforms": (
             _list(str(locked.platform) for locked in image.platform),
@@ -298,7 +328,11 @@ def _check_version(document: Document) -> None:
 
 
 def _checksum(image: LockedImage) -> Digest:
-    return meaning_of(image.model_dump(mode="json", by_alias=True, exclude={"checksum"}))
+    """Of what stands in the table: a key that a later version brings does not change it."""
+    stated = image.model_dump(
+        mode="json", by_alias=True, exclude_defaults=True, exclude={"checksum"}
+    )
+    return meaning_of(stated)
 
 
 def _in_order(value: Any) -> Any:  # noqa: ANN401 - the values of a TOML document
@@ -307,7 +341,7 @@ def _in_order(value: Any) -> Any:  # noqa: ANN401 - the values of a TOML documen
         return [_in_order(item) for item in value]
     if not isinstance(value, dict):
         return value
-    first = {"version": 0, "name": 1, "platform": 1, "ref": 2, "role": 3, "tags": 4}
+    first = {"version": 0, "name": 1, "platform": 1, "ref": 2, "role": 3, "daemon": 4, "tags": 5}
     keys = sorted(value, key=lambda key: (_is_table(value[key]), first.get(key, 9), key))
     return {key: _in_order(value[key]) for key in keys}
 

@@ -21,6 +21,7 @@ from pydantic import (
     ValidationInfo,
 )
 
+from airgapbuild.builder_tables import BuilderEntry, builder_problems
 from airgapbuild.buildkitd import Buildkitd, mirror
 from airgapbuild.buildkitd.checks import buildkitd_problems
 from airgapbuild.buildkitd.since import release_of
@@ -43,12 +44,24 @@ from airgapbuild.oci.reference import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from airgapbuild.buildkitd.since import Release
     from airgapbuild.oci.digest import Digest
 
 Role: TypeAlias = Literal["builder", "binfmt", "frontend", "base", "tool"]
 """What an image is for: `builder`, `binfmt` and `tool` go to the daemon, `frontend` and `base` to
 an OCI layout on disk, where builds find them."""
+
+DAEMON_ROLES: Final[tuple[Role, ...]] = ("builder", "binfmt", "tool")
+"""Images of these roles go to the daemon, the others to the layout."""
+
+_KNOWN_ROLES: Final[dict[str, Role]] = {
+    "moby/buildkit": "builder",
+    "tonistiigi/binfmt": "binfmt",
+    "docker/dockerfile": "frontend",
+    "docker/dockerfile-upstream": "frontend",
+}
 
 Layers: TypeAlias = Literal["exact", "compact"]
 """exact: as the registry has them. compact: raw, under one compression."""
@@ -69,28 +82,11 @@ _UNITS = {
 }
 LEAST_PART_SIZE: Final = 1 << 20
 """In bytes. A typing error shall not make a thousand files."""
-_BUILDER_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9._-]*", re.ASCII)
 
 
 def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise ValueError(f"'{text}' is no name here: lower-case letters, digits and hyphens")
-    return text
-
-
-def builder_name(text: str) -> str:
-    """The name of a buildx builder that `text` is.
-
-    Raises:
-        ValueError: it is none; "default" is the name of the context's own.
-
-    Source: docker/buildx store/util.go, `ValidateName`.
-    """
-    if not _BUILDER_NAME.fullmatch(text) or text.lower() == "default":
-        raise ValueError(
-            f"'{text}' is no builder name: a letter, then letters, digits, '.', '-' or '_', "
-            "and not 'default'"
-        )
     return text
 
 
@@ -126,6 +122,15 @@ def _absolute(path: Path, info: ValidationInfo) -> Path:
     return path
 
 
+def usual_role(names: Iterable[Reference]) -> Role:
+    """What an image of these names is for, where nobody says it; the first name decides.
+
+    Only the last two parts of its repository count: a mirror has `corp/moby/buildkit`.
+    """
+    repository = next((name.repository for name in names if name.registry), "")
+    return _KNOWN_ROLES.get("/".join(repository.split("/")[-2:]), "base")
+
+
 NameField = Annotated[str, AfterValidator(_name)]
 LevelField = Annotated[int, Field(ge=1, le=HIGHEST_LEVEL)]
 PathField = Annotated[Path, Strict(strict=False), AfterValidator(_absolute)]
@@ -138,13 +143,27 @@ class ImageEntry(Table):
         description="The image: repository:tag, or with @sha256:…; oci-layout:FOLDER[:TAG] or "
         "docker-daemon:NAME where it lies in no registry."
     )
-    role: Role = Field(description="What it is for: builder, binfmt, frontend, base or tool.")
+    role: Role | None = Field(
+        default=None,
+        description="What it is for: builder, binfmt, frontend, base or tool. Left out, it follows "
+        "from the repository's name: moby/buildkit is a builder, tonistiigi/binfmt is binfmt, "
+        "docker/dockerfile and docker/dockerfile-upstream are frontends, all others are bases.",
+    )
+    daemon: bool = Field(
+        default=False,
+        description="Whether a base or frontend image goes to the daemon as well.",
+    )
     tags: Many[Annotated[ReferenceField, AfterValidator(_tag)]] = Field(
         default=(), description="More names that it gets on load."
     )
     platforms: Annotated[Many[PlatformField] | None, Field(min_length=1)] = Field(
         default=None, description="Its platforms, where they differ from the manifest's."
     )
+
+    @property
+    def purpose(self) -> Role:
+        """Its role, stated or not."""
+        return self.role or usual_role((self.ref, *self.tags))
 
 
 class RegistrySettings(Table):
@@ -198,23 +217,6 @@ class PolicyEntry(Table):
     )
 
 
-class BuilderEntry(Table):
-    """The buildx builder that `load` makes."""
-
-    name: Annotated[str, AfterValidator(builder_name)] = Field(
-        description="The builder's name, as in docker buildx ls."
-    )
-    image: str = Field(description="Which image it runs: a key of [images], of role builder.")
-    sealed: bool = Field(
-        default=False,
-        description="Look-ups outside the buildkitd mirrors fail at once instead of stalling.",
-    )
-    driver_opts: dict[str, str] = Field(
-        default={}, description="Options of buildx's docker-container driver; values are strings."
-    )
-    flags: Many[str] = Field(default=(), description="Flags for buildkitd.")
-
-
 class Manifest(Table):
     """The whole of airgapbuild.toml."""
 
@@ -236,7 +238,7 @@ class Manifest(Table):
         description="What it holds beside the images, and how it is packed.",
     )
     policy: PolicyEntry | None = Field(
-        default=None, description="What `verify` and `load` with --file demand of a bundle."
+        default=None, description="What `verify`, `load` and `push` with --file demand of a bundle."
     )
     builder: BuilderEntry | None = Field(default=None, description="The builder, if one is wanted.")
     buildkitd: Buildkitd = Field(
@@ -256,10 +258,11 @@ def entry_digest(entry: ImageEntry, platforms: tuple[Platform, ...], bundle: Bun
     return meaning_of(
         {
             "ref": str(entry.ref),
-            "role": entry.role,
+            "role": entry.purpose,
             "tags": sorted(str(tag) for tag in entry.tags),
             "platforms": sorted(str(platform) for platform in platforms),
             "attestations": bundle.attestations,
+            **({"daemon": True} if entry.daemon else {}),
         }
     )
 
@@ -291,12 +294,14 @@ def parse_manifest(raw: bytes, name: str, *, folder: Path) -> Manifest:
     except ValueError as error:
         raise ManifestError(str(error)) from error
     problems = [
-        *_builder_problems(document),
+        *builder_problems(document),
+        *_builder_image_problems(document),
         *_name_problems(document),
         *_registry_problems(document),
         *_nameless_problems(document),
         *_level_problems(document),
         *buildkitd_problems(document, _buildkit(document)),
+        *_daemon_problems(document),
     ]
     try:
         manifest = document.parse(Manifest, context={"folder": folder})
@@ -314,7 +319,8 @@ def _table(values: dict[str, Any], key: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _builder_problems(document: Document) -> list[tuple[int, str]]:
+def _builder_image_problems(document: Document) -> list[tuple[int, str]]:
+    """A builder of an image that is not declared, or not as one."""
     images = _table(document.values, "images")
     name = _table(document.values, "builder").get("image")
     if not isinstance(name, str):
@@ -323,7 +329,7 @@ def _builder_problems(document: Document) -> list[tuple[int, str]]:
     if name not in images:
         declared = ", ".join(sorted(images)) or "none"
         return [document.problem(path, f"there is no [images.{name}]; declared: {declared}")]
-    role = _table(images, name).get("role")
+    role = _role(_table(images, name))
     if role == "builder":
         return []
     return [document.problem(path, f"[images.{name}] must have role = \"builder\", not '{role}'")]
@@ -412,6 +418,26 @@ def _level_problems(document: Document) -> list[tuple[int, str]]:
     if "level" not in bundle or bundle.get("layers") == "compact":
         return []
     return [document.problem(("bundle", "level"), 'is for layers = "compact" only')]
+
+
+def _daemon_problems(document: Document) -> list[tuple[int, str]]:
+    """`daemon` where there is nothing to choose."""
+    images = _table(document.values, "images")
+    return [
+        document.problem(
+            ("images", key, "daemon"),
+            f"is for base and frontend images only: one of role {role} goes to the daemon anyway",
+        )
+        for key in images
+        if "daemon" in (entry := _table(images, key)) and (role := _role(entry)) in DAEMON_ROLES
+    ]
+
+
+def _role(entry: dict[str, Any]) -> object:
+    """The role of an entry, stated or not."""
+    if "role" in entry:
+        return entry["role"]
+    return usual_role(filter(None, map(_parsed, (entry.get("ref"), *_tags(entry)))))
 
 
 def _tags(entry: dict[str, Any]) -> list[object]:

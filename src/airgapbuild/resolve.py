@@ -129,7 +129,8 @@ def _raise_all(errors: Iterable[AirgapbuildError]) -> None:
 def _relabelled(image: LockedImage, entry: ImageEntry, bundle: BundleEntry) -> LockedImage:
     """The same pins under the names and the role that are wanted now."""
     wish: dict[str, object] = {
-        "role": entry.role,
+        "role": entry.purpose,
+        "daemon": entry.daemon,
         "tags": tuple(sorted(entry.tags)),
         "entry": entry_digest(entry, _platforms_of(image), bundle),
     }
@@ -169,7 +170,8 @@ def _pinned(name: str, manifest: Manifest, asked: _Asked, reference: Reference) 
     image = LockedImage(
         name=name,
         ref=entry.ref,
-        role=entry.role,
+        role=entry.purpose,
+        daemon=entry.daemon,
         tags=tuple(sorted(entry.tags)),
         media_type=top.descriptor.media_type,
         digest=top.descriptor.digest,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+_T = TypeVar("_T")
 
 
 @contextmanager
@@ -20,3 +23,21 @@ def pool(workers: int, name: str) -> Iterator[ThreadPoolExecutor]:
         executor.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
         raise
     executor.shutdown()
+
+
+def within(seconds: float, work: Callable[[], _T]) -> _T:
+    """What `work` gives or raises, if it does so in time; else it is left alone with its peer.
+
+    Raises:
+        TimeoutError: it does not.
+    """
+    ended: Future[_T] = Future()
+
+    def run() -> None:
+        try:
+            ended.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - whoever waits for it gets it
+            ended.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return ended.result(seconds)

@@ -25,25 +25,27 @@ _PEER = "peer"
 
 
 @contextmanager
-def _site(stage: Stage, store: Store, kind: Kind = "closed") -> Iterator[Site]:
+def new_site(
+    stage: Stage, store: Store, kind: Kind = "closed", engine: Engine = ENGINE
+) -> Iterator[Site]:
     """A new daemon with nothing in it, and a user of it."""
     folder = Path(tempfile.mkdtemp(dir=stage.folder))
     (folder / "home").mkdir()
     config = docker_config(stage.bed, folder / "config")
-    with Namespace(kind) as inside, Daemon.start(stage.bed, ENGINE, store, inside) as daemon:
+    with Namespace(kind) as inside, Daemon.start(stage.bed, engine, store, inside) as daemon:
         yield Site(daemon, config, folder / "home")
 
 
-def _at(site: Site, *argv: str | Path) -> Command:
+def at(site: Site, *argv: str | Path) -> Command:
     return Command((*site.daemon.namespace.prefix, *argv), site.env, site.home)
 
 
 def _load(site: Site, stage: Stage) -> Command:
-    return _at(site, PROGRAM, "load", "-q", "--no-boot", stage.bundle)
+    return at(site, PROGRAM, "load", "-q", "--no-boot", stage.bundle)
 
 
 def _docker_load(site: Site, stage: Stage) -> Command:
-    return _at(site, "docker", "load", "-q", "-i", stage.tarball)
+    return at(site, "docker", "load", "-q", "-i", stage.tarball)
 
 
 _LOADERS = {OURS: _load, "docker load": _docker_load}
@@ -53,7 +55,7 @@ _LOADERS = {OURS: _load, "docker load": _docker_load}
 def _fresh(stage: Stage, store: Store) -> Iterator[list[Tool]]:
     @contextmanager
     def ready(tool: str) -> Iterator[Command]:
-        with _site(stage, store) as site:
+        with new_site(stage, store) as site:
             yield _LOADERS[tool](site, stage)
 
     yield [Tool(tool, partial(ready, tool)) for tool in _LOADERS]
@@ -61,7 +63,7 @@ def _fresh(stage: Stage, store: Store) -> Iterator[list[Tool]]:
 
 @contextmanager
 def _again(stage: Stage, store: Store) -> Iterator[list[Tool]]:
-    with _site(stage, store) as site:
+    with new_site(stage, store) as site:
         site.load(stage.bundle, "--no-boot")
 
         @contextmanager
@@ -73,7 +75,7 @@ def _again(stage: Stage, store: Store) -> Iterator[list[Tool]]:
 
 @contextmanager
 def _black_hole(stage: Stage, store: Store) -> Iterator[list[Tool]]:
-    with _site(stage, store, "blackhole") as site:
+    with new_site(stage, store, "blackhole") as site:
         site.load(stage.bundle, "--no-boot")
         site.remove_builder()
         context = site.home / "context"
@@ -90,7 +92,7 @@ def _black_hole(stage: Stage, store: Store) -> Iterator[list[Tool]]:
 
         @contextmanager
         def ready(tool: str) -> Iterator[Command]:
-            yield _at(site, "sh", "-ec", scripts[tool])
+            yield at(site, "sh", "-ec", scripts[tool])
             site.docker("buildx", "rm", "--force", BUILDER if tool == OURS else _PEER)
             shutil.rmtree(site.home / "out")
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Self
 from tests.bench.big import big_image
 from tests.bench.measure import BenchError, Command
 from tests.engines import layout
+from tests.engines.bundles import make_bundle, site_manifest
+from tests.engines.parts.images import TAGS
 from tests.engines.registry import Registry, images
 from tests.support.link import Link
 from tests.support.program import airgapbuild, environment
@@ -107,9 +109,7 @@ class Stage:
     @cached_property
     def refs(self) -> tuple[str, ...]:
         """The images of the bed, each by its first name."""
-        return tuple(
-            {image.index: ref for ref, image in reversed(images(self.bed).items())}.values()
-        )
+        return tuple(TAGS)
 
     @cached_property
     def bundle(self) -> Path:
@@ -120,6 +120,14 @@ class Stage:
         bundle = folder / "bundles/builders"
         next(bundle.glob("*_linux-arm64.oci.tar.zst")).unlink()
         return bundle
+
+    @cached_property
+    def site_bundle(self) -> Path:
+        """A bundle of a builder with an emulator, of a frontend and of two base images."""
+        folder = self.folder / "site"
+        folder.mkdir()
+        [tag] = [ref.partition(":")[2] for ref in TAGS if ref.startswith("library/busybox:")]
+        return make_bundle(folder, site_manifest(self.registry.address, tag))
 
     def _empty(self) -> Registry:
         return self._stack.enter_context(Registry.start(self.bed, writable=True, empty=True))

@@ -30,13 +30,16 @@ if __name__ == "__main__":
 from tests.engines.parts import (
     browser,
     connected,
+    distribution,
     engines,
+    extras,
     images,
     programs,
     pythons,
     referrers,
     shells,
     ssh,
+    workflows,
 )
 from tests.engines.parts.part import RecipeError, key, kill_running, run
 from tests.engines.process import NotReadyError
@@ -47,7 +50,10 @@ if TYPE_CHECKING:
 
 PARTS = {
     part.name: part
-    for recipes in (engines, programs, referrers, images, pythons, connected, ssh, browser, shells)
+    for recipes in (
+        *(engines, programs, referrers, distribution, images, extras),
+        *(pythons, connected, ssh, browser, shells, workflows),
+    )
     for part in recipes.PARTS
 }
 

@@ -45,6 +45,13 @@ tags = ["docker/dockerfile:1"]
 
 """
 
+_SECOND_BASE = """\
+[images.bash]
+ref = "bash:5.2"
+role = "base"
+
+"""
+
 
 def manifest(registry: str, busybox: str) -> str:
     """A manifest of a builder and a base image, by their ordinary names."""
@@ -61,6 +68,17 @@ def compact_manifest(registry: str, busybox: str) -> str:
 def with_frontend(text: str) -> str:
     """The same manifest with a Dockerfile frontend."""
     return text.replace("[registries", _FRONTEND + "[registries", 1)
+
+
+def site_manifest(registry: str, busybox: str) -> str:
+    """A manifest for whole builds: a builder with an emulator, a frontend, two base images."""
+    text = with_frontend(manifest(registry, busybox)).replace(
+        *(
+            'v0.34.2"\nrole = "builder"\n',
+            'v0.34.2-qemu"\nrole = "builder"\nplatforms = ["linux/amd64"]\n',
+        )
+    )
+    return text.replace("[registries", _SECOND_BASE + "[registries", 1)
 
 
 def make_bundle(folder: Path, text: str) -> Path:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.engines.daemon import Engine
     from tests.engines.parts.part import Shelf
 
-PARTS = ("engines/28.5", "buildx/newest", "registry", "images/built")
+PARTS = ("engines/28.5", "buildx/newest", "registry", "images/all")
 _ENGINE: Engine = "28.5"
 _DOCKERFILE = """\
 # syntax=docker/dockerfile:1

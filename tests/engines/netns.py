@@ -55,11 +55,13 @@ class Namespace:
     """A network namespace, as a context manager.
 
     `closed` has the loopback alone: every other address is refused at once. In a `blackhole`
-    packets leave and nothing ever answers; so do name look-ups, in both.
+    packets leave and nothing ever answers; so do name look-ups, in both. `names` are the loopback
+    inside, whoever else has them.
     """
 
-    def __init__(self, kind: Kind = "closed") -> None:
+    def __init__(self, kind: Kind = "closed", names: Sequence[str] = ()) -> None:
         self.kind = kind
+        self.names = names
         self.prefix: tuple[str, ...] = ()
         """What to put before a program's arguments to run it inside."""
 
@@ -81,8 +83,23 @@ class Namespace:
             *("unshare", "--mount", "--", "sh", "-c"),
             'mount --bind "$0" /etc/resolv.conf && exec "$@"',
             str(_RESOLVER),
+            *self._known_names(),
         )
         return self
+
+    def _known_names(self) -> tuple[str, ...]:
+        """What binds a hosts file of our own; it lies in memory and ends with the program."""
+        if not self.names:
+            return ()
+        script = """
+umask 022
+mount -t tmpfs none /mnt
+echo "127.0.0.1 localhost $0" > /mnt/hosts
+mount --bind /mnt/hosts /etc/hosts
+umount --lazy /mnt
+exec "$@"
+"""
+        return "sh", "-ec", script, " ".join(self.names)
 
     def __exit__(
         self,

@@ -12,8 +12,14 @@ if TYPE_CHECKING:
 OUTSIDE = "registry.test"
 """A name of the loopback that only the bed's proxy knows."""
 
+DOCKER_HUB = "registry-1.docker.io"
+"""The loopback's name in a namespace where a registry of the bed stands for Docker Hub."""
+
+INSIDE = "registry.inside.example"
+"""The loopback's name in a namespace where a registry of the bed stands for one behind the gap."""
+
 _EXTENSIONS = (
-    f"subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:{OUTSIDE}\n"
+    f"subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:{OUTSIDE},DNS:{DOCKER_HUB},DNS:{INSIDE}\n"
     "extendedKeyUsage=serverAuth,clientAuth\n"
 )
 

@@ -34,7 +34,7 @@ _ENV = {"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"}
 
 def images(bed: Shelf) -> dict[str, layout.Image]:
     """Return what every registry here serves, by names such as `moby/buildkit:v0.34.2`."""
-    found = json.loads((bed.part("images/built") / "images.json").read_bytes())
+    found = json.loads((bed.part("images/all") / "images.json").read_bytes())
     return {ref: _image(**entry) for ref, entry in found.items()}
 
 
@@ -80,17 +80,21 @@ class Registry(process.Service):
         empty: bool = False,
         path: str = "",
         proxy_of: Registry | None = None,
+        port: int = 0,
+        newest: bool = False,
+        lenient: bool = False,
     ) -> Self:
-        """Start a registry on a free port and return when it listens.
+        """Start a registry on a port, by default a free one, and return when it listens.
 
         With `htpasswd` everything needs the user; with `token` pulls are free and pushes need the
         user. A `mutual` one has TLS and wants a certificate of its clients. Only a `writable` one
         takes pushes; with `empty` there is nothing in it at first. With a `path` all repositories
         lie below it. One that is a `proxy_of` another has what that has, and keeps what it was
-        asked for.
+        asked for. The `newest` is distribution 3, any other 2.8; a `lenient` one of that takes
+        an index some of whose manifests it lacks.
         """
-        binary = bed.part("registry") / "docker-registry"
-        served = bed.part("images/built") / "storage"
+        binary = bed.part("distribution" if newest else "registry") / "docker-registry"
+        served = bed.part("images/all") / "storage"
         folder = Path(tempfile.mkdtemp(prefix="bed-registry-"))
         prefix: tuple[str, ...] = namespace.prefix if namespace else ()
         registry = cls("", None, None, folder, [])
@@ -100,6 +104,9 @@ class Registry(process.Service):
                 served, writable=writable, empty=empty or proxy_of is not None, path=path
             )
             config = registry._config(writable=own, tls=tls or mutual, mutual=mutual)
+            config["http"]["addr"] = f"127.0.0.1:{port}"
+            if lenient:
+                config["validation"] = {"manifests": {"indexes": {"platforms": "none"}}}
             if proxy_of:
                 config["proxy"] = {"remoteurl": f"http://{proxy_of.address}"}
             config["auth"] = registry._auth(auth, user, prefix)
@@ -151,7 +158,7 @@ class Registry(process.Service):
             self.storage.symlink_to(served)
 
     def _config(self, *, writable: bool, tls: bool, mutual: bool) -> dict[str, Any]:
-        http: dict[str, Any] = {"addr": "127.0.0.1:0", "secret": "for one process only"}
+        http: dict[str, Any] = {"secret": "for one process only"}
         if tls:
             ca = pki.authority(self.folder)
             server = pki.issue(ca, self.folder)

@@ -13,7 +13,7 @@ import pytest
 
 from airgapbuild.bundle.signature import sign_bundle
 from airgapbuild.signing import SshKeygen
-from tests.conftest import ROOM_MB, FreshDaemon
+from tests.conftest import ROOM_MB
 from tests.engines.daemon import BOOTING, Daemon, docker_config
 from tests.engines.netns import Namespace
 from tests.engines.site import BUILDER, CONTAINER, Site
@@ -121,32 +121,13 @@ def empty(newest: Site) -> Site:
     return newest
 
 
-@pytest.mark.parametrize("store", ["classic", "containerd"])
-def test_behind_a_silent_firewall_not_one_packet_leaves(
-    fresh_daemon: FreshDaemon,
-    bed: Shelf,
-    blackhole: Namespace,
-    bundle: Path,
-    tmp_path: Path,
-    store: str,
-) -> None:
-    (tmp_path / "home").mkdir()
-    daemon = fresh_daemon("newest", store, blackhole)  # type: ignore[arg-type]
-    site = Site(daemon, docker_config(bed, tmp_path / "config"), tmp_path / "home")
-    with blackhole.capture() as capture:
-        site.load(bundle)
-        assert site.build(tmp_path) == b"hello from behind the gap\n"
-    assert capture.packets == []
-
-
-@pytest.mark.parametrize("by_option", [False, True], ids=["by environment alone", "by --host"])
-def test_a_daemon_over_tls(
-    tls_daemon: Daemon, bed: Shelf, bundle: Path, tmp_path: Path, by_option: bool
+def test_a_daemon_over_tls_by_its_address(
+    tls_daemon: Daemon, bed: Shelf, bundle: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "home").mkdir()
     owner = Site(tls_daemon, docker_config(bed, tmp_path / "config"), tmp_path / "home")
     site = owner.copy()
-    named = ("--host", site.daemon.env.pop("DOCKER_HOST")) if by_option else ()
+    named = ("--host", site.daemon.env.pop("DOCKER_HOST"))
     assert tls_daemon.host.startswith("tcp://")
     try:
         site.load(bundle, *named)

@@ -12,8 +12,10 @@ import pytest
 
 from airgapbuild.builder.there import files_there
 from airgapbuild.builder.wanted import wanted_instance
-from airgapbuild.buildkitd import Buildkitd, LockedBuildkitd
+from airgapbuild.builder_tables import BuilderEntry
+from airgapbuild.buildkitd import Buildkitd
 from airgapbuild.errors import BuilderError
+from airgapbuild.lockfile import Lock
 from airgapbuild.manifest import parse_manifest
 from airgapbuild.resolve import resolve
 from tests.engines import pki
@@ -42,17 +44,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def locked(**settings: object) -> LockedBuildkitd:
-    return Buildkitd.model_validate({"registry": {HOST: settings}}).locked
+def locked(**settings: object) -> Lock:
+    buildkitd = Buildkitd.model_validate({"registry": {HOST: settings}}).locked
+    return Lock.model_construct(builder=BuilderEntry(name="airgap"), buildkitd=buildkitd)
 
 
-def pair(cert: Path | str, key: Path | str) -> LockedBuildkitd:
+def pair(cert: Path | str, key: Path | str) -> Lock:
     return locked(keypair=[{"cert": str(cert), "key": str(key)}])
 
 
-def refused(buildkitd: LockedBuildkitd) -> tuple[str, ...]:
+def refused(lock: Lock) -> tuple[str, ...]:
     with pytest.raises(BuilderError) as caught:
-        files_there(buildkitd)
+        files_there(lock)
     assert caught.value.hint
     return caught.value.lines
 
@@ -92,14 +95,14 @@ def test_a_folder_is_taken_as_docker_has_it(folder: Path, tmp_path: Path) -> Non
 def test_what_is_wrong_is_told_all_at_once(folder: Path, tmp_path: Path) -> None:
     table = f'buildkitd.registry."{HOST}"'
     nothing = tmp_path / "nothing"
-    buildkitd = locked(
+    lock = locked(
         keypair=[
             {"cert": str(nothing), "key": str(folder / "client-key.pem")},
             {"cert": str(folder / "client-cert.pem"), "key": str(nothing)},
         ],
         tlsconfigdir=[str(nothing), str(tmp_path)],
     )
-    assert refused(buildkitd) == (
+    assert refused(lock) == (
         f"{table}.keypair: {nothing}: No such file or directory",
         f"{table}.keypair: {nothing}: No such file or directory",
         f"{table}.tlsconfigdir: {nothing}: No such file or directory",
@@ -177,6 +180,14 @@ def test_the_instance_has_the_cas_of_the_lock_and_the_keys_of_the_machine(folder
 def test_another_key_is_another_container(folder: Path) -> None:
     mark = "env.AIRGAPBUILD_CONFIG"
     marks = {
-        wanted(folder, {f"{PLACE}/key.pem": key}).driver_opts[mark] for key in (b"one", b"two")
+        wanted(folder, {f"{PLACE}/key.pem": key}).nodes[0].driver_opts[mark]
+        for key in (b"one", b"two")
     }
     assert len(marks) == 2
+
+
+def test_where_no_builder_is_made_nothing_is_read(tmp_path: Path) -> None:
+    lock = locked(tlsconfigdir=str(tmp_path / "nothing"))
+    remote = BuilderEntry.model_construct(name="airgap", driver="remote")
+    for builder in (None, remote):
+        assert files_there(lock.model_copy(update={"builder": builder})) == {}

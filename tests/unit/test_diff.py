@@ -74,6 +74,13 @@ def test_a_bundle_and_itself_do_not_differ(make: Callable[[str, str], Path]) -> 
     assert diff(one, one).exact
 
 
+def test_an_image_that_goes_to_the_daemon_as_well_is_told(make: Callable[[str, str], Path]) -> None:
+    text = TEXT.replace('role = "tool"', 'role = "base"')
+    found = diff(make("one", text), make("two", text.replace('"base"', '"base"\ndaemon = true')))
+    assert kinds(found) == {"tool": "changed"}
+    assert whats(found) == {"daemon": (None, "true")}
+
+
 def test_a_moved_image_is_told_with_what_is_new(make: Callable[[str, str], Path]) -> None:
     one, two = make("one", TEXT), make("two", TEXT.replace("kit:1", "kit:2"))
     found = diff(one, two)

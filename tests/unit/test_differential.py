@@ -172,6 +172,35 @@ def test_an_inventorys_blobs_are_left_out_of_what_goes_to_the_layout(project: Pr
     assert required(project.folder / "new", KIT) == []
 
 
+def test_of_an_image_for_both_places_only_what_neither_needs_is_left_out(project: Project) -> None:
+    """The lowest layers, which the daemon has, as far as the layout has them, too."""
+    lowest, middle, _ = layers(project.folder / "old", "python")
+    chain = diff_ids(project.folder / "old", "python")
+    project.text = TEXT.replace('role = "base"', "daemon = true")
+    for chains, blobs, left_out in (
+        ((chain,), (lowest, middle), {lowest.digest, middle.digest}),
+        ((chain,), (middle,), {middle.digest}),
+        ((chain[:1],), (lowest, middle), {lowest.digest}),
+        ((), (lowest, middle), set()),
+        ((chain,), (), set()),
+    ):
+        held = tuple(HeldBlob(digest=it.digest, size=it.size) for it in blobs)
+        project.export("new", inventory(project.folder, *chains, blobs=held))
+        assert {it.digest for it in required(project.folder / "new", PYTHON)} == left_out
+
+
+@pytest.mark.parametrize("packaging", [Packaging(), COMPACT], ids=["exact", "compact"])
+def test_a_bundle_for_both_places_stands_for_both(project: Project, packaging: Packaging) -> None:
+    project.text = TEXT.replace('role = "base"', "daemon = true")
+    push(project, BASE, MIDDLE, b"old")
+    project.export("both", packaging=packaging)
+    push(project, BASE, MIDDLE, b"new")
+    project.export("new", project.folder / "both", packaging=packaging)
+    lower = {layer.digest for layer in layers(project.folder / "new", "python")[:2]}
+    left_out = {it.digest for it in required(project.folder / "new", PYTHON)}
+    assert left_out == lower
+
+
 def test_several_tell_more_than_one(project: Project) -> None:
     ids = diff_ids(project.folder / "old", "kit")
     push(project, BASE, b"else")

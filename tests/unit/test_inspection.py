@@ -77,7 +77,7 @@ def test_a_bundle_tells_images_layers_and_settings(made: Path) -> None:
         "docker.io/library/kit:stable",
         "127.0.0.1:1/airgapbuild/library/kit:1",
     )
-    assert (kit.role, kit.ref) == ("builder", "kit:1")
+    assert (kit.role, kit.places, kit.ref) == ("builder", ("daemon",), "kit:1")
     assert tool.platforms[0].tarball == TARBALL
     assert found.settings == SETTINGS
     assert [len(platform.evidence) for platform in kit.platforms] == [1, 1]
@@ -226,3 +226,4 @@ def test_the_command_tells_it_in_words_and_json(made: Path, name: str) -> None:
     told = document(airgapbuild("inspect", "--json", name, cwd=made.parent))
     assert told["verified"] is False
     assert told["images"][-1]["names"] == ["docker.io/library/tool:1"]
+    assert told["images"][-1]["into"] == ([] if name.endswith(TARBALL) else ["daemon"])

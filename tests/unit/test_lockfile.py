@@ -139,6 +139,32 @@ def test_an_image_of_no_registry_has_the_names_that_it_was_given(
     assert stale_reasons(wanted, lock) == ()
 
 
+def test_a_lock_states_the_role_that_the_name_tells(source: MemorySource, lock: Lock) -> None:
+    text = "\n".join(line for line in TEXT.splitlines() if not line.startswith("role"))
+    assert resolve(manifest(text), source) == lock
+    assert stale_reasons(manifest(text), lock) == ()
+
+
+@pytest.mark.parametrize(
+    ("role", "places"),
+    [
+        ('role = "base"', ("layout",)),
+        ('role = "base"\ndaemon = true', ("daemon", "layout")),
+        ('role = "frontend"\ndaemon = true', ("daemon", "layout")),
+        ('role = "tool"', ("daemon",)),
+        ('role = "binfmt"', ("daemon",)),
+    ],
+)
+def test_an_image_goes_where_it_is_wanted(
+    source: MemorySource, role: str, places: tuple[str, ...]
+) -> None:
+    lock = resolve(manifest(TEXT.replace('role = "base"', role)), source)
+    image = parse_lock(render_lock(lock), "airgapbuild.lock").find("busybox")
+    assert image is not None
+    assert image.places == places
+    assert image == lock.find("busybox")
+
+
 def test_comments_order_and_spelling_do_not_make_a_lock_stale(lock: Lock) -> None:
     other = (
         TEXT.replace('"linux/amd64", "linux/arm64"', '"linux/aarch64", "linux/x86_64"')
@@ -176,6 +202,11 @@ def test_comments_order_and_spelling_do_not_make_a_lock_stale(lock: Lock) -> Non
             "[images.buildkit]",
             "[bundle]\nattestations = false\n[images.buildkit]",
             "images.buildkit: attestations: 'true' is locked, 'false' is wanted",
+        ),
+        (
+            'role = "base"',
+            "daemon = true",
+            "images.busybox: daemon: 'false' is locked, 'true' is wanted",
         ),
         ("[images.busybox]", "[images.box]", "images.box: is not locked"),
         ("sealed = true", "sealed = false", "builder: has changed"),

@@ -128,6 +128,26 @@ def test_a_policy_names_signers_and_a_serial(tmp_path: Path) -> None:
             "not 'tool'",
         ),
         (
+            HEAD + '[images.box]\nref = "busybox:1"\n[builder]\nname = "b"\nimage = "box"',
+            'airgapbuild.toml:8: builder.image: [images.box] must have role = "builder", not '
+            "'base'",
+        ),
+        (
+            HEAD + IMAGE + "daemon = true",
+            "airgapbuild.toml:8: images.buildkit.daemon: is for base and frontend images only: one "
+            "of role builder goes to the daemon anyway",
+        ),
+        (
+            HEAD + '[images.q]\nref = "tonistiigi/binfmt:qemu-v9"\ndaemon = false',
+            "airgapbuild.toml:6: images.q.daemon: is for base and frontend images only: one of "
+            "role binfmt goes to the daemon anyway",
+        ),
+        (
+            HEAD + IMAGE.replace('"builder"', '["tool"]') + "daemon = 1",
+            "airgapbuild.toml:7: images.buildkit.role: must be 'builder', 'binfmt', 'frontend', "
+            "'base' or 'tool'",
+        ),
+        (
             HEAD + IMAGE + "\n[builder]\nname = 'default'\nimage = 'buildkit'",
             "airgapbuild.toml:10: builder.name: 'default' is no builder name: a letter, then "
             "letters, digits, '.', '-' or '_', and not 'default'",
@@ -227,6 +247,38 @@ def test_a_policy_names_signers_and_a_serial(tmp_path: Path) -> None:
 )
 def test_a_problem_has_file_line_and_key(text: str, line: str) -> None:
     assert line in problems(text)
+
+
+@pytest.mark.parametrize(
+    ("entry", "role"),
+    [
+        ('ref = "moby/buildkit:rootless"', "builder"),
+        ('ref = "mirror.corp.example/hub/moby/buildkit:v0.34.2-rootless"', "builder"),
+        ('ref = "docker-daemon:corp/moby/buildkit:1"', "builder"),
+        ('ref = "oci-layout:moby/buildkit"\ntags = ["corp/own:1"]', "base"),
+        ('ref = "oci-layout:out/kit"\ntags = ["corp/moby/buildkit:1"]', "builder"),
+        ('ref = "tonistiigi/binfmt"', "binfmt"),
+        ('ref = "docker/dockerfile:1"', "frontend"),
+        ('ref = "docker/dockerfile-upstream:master-labs"', "frontend"),
+        ('ref = "docker/dockerfile:1"\nrole = "tool"', "tool"),
+        ('ref = "notmoby/buildkit:1"', "base"),
+        ('ref = "moby/buildkit-debug:1"', "base"),
+        ('ref = "buildkit:1"', "base"),
+    ],
+)
+def test_a_role_that_nobody_states_follows_from_the_name(entry: str, role: str) -> None:
+    manifest = parse(f"{HEAD}[images.it]\n{entry}")
+    [image] = manifest.images.values()
+    assert image.purpose == role
+    stated = image.model_copy(update={"role": role})
+    platforms = manifest.platforms_of(image)
+    digests = {entry_digest(it, platforms, manifest.bundle) for it in (image, stated)}
+    assert len(digests) == 1
+
+
+def test_a_builder_needs_no_stated_role() -> None:
+    text = HEAD + IMAGE.replace('role = "builder"\n', "")
+    assert parse(text + '[builder]\nname = "b"\nimage = "buildkit"').builder is not None
 
 
 def test_all_problems_come_at_once_in_the_order_of_the_file() -> None:

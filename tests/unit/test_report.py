@@ -314,6 +314,13 @@ def test_what_comes_from_no_registry_says_so(facts: Facts, ref: str, told: str) 
     assert told in read(replace(facts, content=replace(facts.content, lock=lock))).text
 
 
+def test_an_image_for_both_places_says_so(facts: Facts) -> None:
+    assert facts.content
+    images = tuple(replace(it, places=("daemon", "layout")) for it in facts.content.images)
+    text = read(replace(facts, content=replace(facts.content, images=images))).text
+    assert "the Docker daemon and an OCI layout on disk" in text
+
+
 def test_a_bundle_without_builder_and_evidence_says_so(facts: Facts) -> None:
     assert facts.content
     assert facts.content.lock

@@ -6,21 +6,29 @@ import re
 import shutil
 import subprocess
 import tempfile
+import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from airgapbuild.buildkitd.checks import unreadable_by
 from airgapbuild.buildkitd.since import parse_release
+from airgapbuild.drivers import NEWEST, newer_options, version_words
 from airgapbuild.errors import BuilderError
+from airgapbuild.oci.platform import parse_platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from airgapbuild.buildkitd import LockedBuildkitd
+    from airgapbuild.drivers import Driver
+    from airgapbuild.oci.platform import Platform
 
+_RELEASE = re.compile(r"(\d+)\.(\d+)", re.ASCII)
 _VERSION = re.compile(r"buildx\s+v?(\d\S*)", re.ASCII)
 # "Buildkit:" up to buildx v0.12, "BuildKit version:" since.
 _BUILDKIT = re.compile(r"^BuildKit(?: version)?:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
+_NODE = re.compile(r"^Name:", re.MULTILINE)
+_PLATFORMS = re.compile(r"^Platforms:\s*(\S.*)", re.MULTILINE)
 _STEP = re.compile(r"#\d+ ")
 _FAILED = re.compile(r"(?:ERROR|Error): *(.*)")
 # The container's log, which buildx prints when buildkitd ends at once; control bytes run its lines
@@ -31,6 +39,16 @@ _INSTALL = (
     "install the plugin (package docker-buildx-plugin or docker-buildx), "
     "or put the binary into ~/.docker/cli-plugins/docker-buildx"
 )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a builder that runs says of itself."""
+
+    buildkit: str
+    """Its version."""
+    platforms: frozenset[Platform]
+    """Those that it can run, by itself or by an emulator of the kernel."""
 
 
 @dataclass(frozen=True)
@@ -68,36 +86,84 @@ class Buildx:
                 return cls(command, version)
         raise BuilderError("`docker buildx version` does not work here", hint=_INSTALL)
 
-    def check_config(self, buildkitd: LockedBuildkitd) -> None:
+    def check_config(self, content: bytes) -> None:
         """Returns if this buildx can read a builder's buildkitd.toml, as it does in each command.
 
         Raises:
             BuilderError: it cannot; one line for each key.
         """
         release = parse_release(self.version)
-        if release and (problems := unreadable_by(release, buildkitd)):
+        if release and (problems := unreadable_by(release, tomllib.loads(content.decode()))):
             hint = f"buildx here is {self.version}: use a newer one, or lock without it"
             raise BuilderError(*problems, hint=hint)
 
-    def boot(self, name: str, environ: Mapping[str, str], on_line: Callable[[str], None]) -> str:
-        """The version of the BuildKit that runs once the builder is up.
+    def ask(self, name: str, environ: Mapping[str, str], seconds: float) -> Answer | None:
+        """What a builder says, which is not started for it; None where it says nothing in time."""
+        with suppress(subprocess.TimeoutExpired):
+            done = subprocess.run(
+                [*self.command, "inspect", name],
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=seconds,
+                check=False,
+            )
+            if found := _BUILDKIT.search(done.stdout):
+                return Answer(found[1].removeprefix("v"), _platforms(done.stdout))
+        return None
 
-        `on_line` gets what buildx says meanwhile.
+    def check_options(self, driver: Driver, names: Iterable[str]) -> None:
+        """Returns if this buildx knows all of these driver options.
+
+        Another one would refuse whatever it is asked about a builder that has them. A buildx that
+        was built without a version is given the benefit of the doubt.
 
         Raises:
-            BuilderError: it does not start; the message is buildx's own.
+            BuilderError: it does not; one line for each option.
+        """
+        found = _RELEASE.match(self.version)
+        version = (int(found[1]), int(found[2])) if found else NEWEST
+        newer = newer_options(driver, names, version) if version > (0, 0) else []
+        if not newer:
+            return
+        needed = version_words(max(since for _, since in newer))
+        raise BuilderError(
+            *(
+                f"buildx {self.version} does not know the driver option '{name}': "
+                f"buildx {version_words(since)} brought it"
+                for name, since in newer
+            ),
+            hint=f"use buildx {needed} or newer, or lock again without it in [builder] driver-opts",
+        )
+
+    def boot(self, name: str, environ: Mapping[str, str], on_line: Callable[[str], None]) -> str:
+        """The version of the BuildKit that runs once every node of the builder is up.
+
+        `on_line` gets what buildx says meanwhile. Where nodes differ, all their versions.
+
+        Raises:
+            BuilderError: a node does not start; the message is buildx's own.
         """
         command = [*self.command, "inspect", "--bootstrap", name]
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as answer:
             status, said = _run(command, environ, answer, on_line)
             answer.seek(0)
             shown = answer.read()
-        found = _BUILDKIT.search(shown)
-        if status == 0 and found:
-            return found[1].removeprefix("v")
+        versions = [version.removeprefix("v") for version in _BUILDKIT.findall(shown)]
+        nodes = len(_NODE.findall(shown.partition("Nodes:")[2]))
+        if status == 0 and versions and len(versions) == nodes:
+            return ", ".join(dict.fromkeys(versions))
         reason = _reason(said) or _reason(shown.splitlines()) or f"exit status {status}"
         hint = f"see for yourself: {' '.join(command)}"
         raise BuilderError(f"builder '{name}' does not start: {reason}", hint=hint)
+
+
+def _platforms(shown: str) -> frozenset[Platform]:
+    """Those of all nodes. An asterisk marks what was configured."""
+    texts = [text.strip(" *") for line in _PLATFORMS.findall(shown) for text in line.split(",")]
+    return frozenset(parse_platform(text) for text in texts if "/" in text)
 
 
 def _version_of(command: tuple[str, ...], environ: Mapping[str, str]) -> str | None:

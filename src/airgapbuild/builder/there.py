@@ -19,19 +19,24 @@ from airgapbuild.buildkitd.certificates import read_small
 from airgapbuild.errors import BuilderError
 
 if TYPE_CHECKING:
-    from airgapbuild.buildkitd import LockedBuildkitd
+    from airgapbuild.lockfile import Lock
 
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _KEY = re.compile(rb"-----BEGIN ([A-Z]+ )?PRIVATE KEY-----(\s*Proc-Type: 4,ENCRYPTED)?")
 _HINT = "keys do not travel in a bundle: what the lock names must be on this machine"
 
 
-def files_there(buildkitd: LockedBuildkitd) -> dict[str, bytes]:
-    """What `keypair` and `tlsconfigdir` name, by their places in /etc/buildkit.
+def files_there(lock: Lock) -> dict[str, bytes]:
+    """What `keypair` and `tlsconfigdir` name for a builder, by their places in /etc/buildkit.
+
+    Nothing where no builder is made, or one that runs already.
 
     Raises:
         BuilderError: something is missing, unreadable, not PEM or not a pair: all, one a line.
     """
+    if lock.builder is None or lock.builder.driver == "remote":
+        return {}
+    buildkitd = lock.buildkitd
     files: dict[str, bytes] = {}
     problems = []
     for host, placement in placements(buildkitd).items():

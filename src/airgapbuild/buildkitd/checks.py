@@ -56,12 +56,11 @@ def buildkitd_problems(document: Document, release: Release | None) -> list[tupl
     ]
 
 
-def unreadable_by(buildx: Release, buildkitd: LockedBuildkitd) -> tuple[str, ...]:
-    """What of the file this buildx cannot read; it would fail in every command.
+def unreadable_by(buildx: Release, tables: _Tables) -> tuple[str, ...]:
+    """What of these tables a buildx cannot read; it would fail in every command.
 
     Each is a key, with the release that can.
     """
-    tables = buildkitd.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return tuple(
         f"buildkitd.{'.'.join(map(str, entry.path))}: needs buildx {fact.buildx}"
         for entry in _all_entries(LockedBuildkitd, tables)

@@ -62,12 +62,14 @@ class Baseline:
         """What need not travel of a platform's image.
 
         Of an image for the daemon only layers that it has in common with one other image from the
-        lowest on: the classic store knows a layer by all that lie below it.
+        lowest on: the classic store knows a layer by all that lie below it. Of one for the layout
+        any blob. Of one for both what neither needs.
         """
+        blobs = documents.blobs
         if image.for_daemon:
             blobs = documents.bottom(self._depth(locked.platform, documents))
-        else:
-            blobs = tuple(blob for blob in documents.blobs if blob.digest in self.blobs)
+        if image.for_layout:
+            blobs = tuple(blob for blob in blobs if blob.digest in self.blobs)
         diff_ids = documents.diff_ids
         return tuple(
             RequiredBlob(digest=blob.digest, size=blob.size, diff_id=diff_ids.get(blob.digest))

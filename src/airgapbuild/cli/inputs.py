@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airgapbuild.leftovers import Record
 from airgapbuild.lockfile import read_lock, require_fresh
 from airgapbuild.oci.layout import Layout
 
 if TYPE_CHECKING:
+    from airgapbuild.engine.daemon import Daemon
     from airgapbuild.lockfile import Lock
     from airgapbuild.manifest import Manifest
 
@@ -23,6 +25,11 @@ def own_folder(variable: str, default: str) -> Path:
 def own_layout(folder: Path | None) -> Layout:
     """The OCI layout in a folder; ours where none is named."""
     return Layout(folder or own_folder("XDG_DATA_HOME", ".local/share") / "layout")
+
+
+def own_record(daemon: Daemon) -> Record:
+    """Our record of what was loaded into a daemon, beside the layout."""
+    return Record(own_folder("XDG_DATA_HOME", ".local/share") / "loaded", daemon)
 
 
 def lock_path(manifest: Path) -> Path:

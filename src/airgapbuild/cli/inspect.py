@@ -56,6 +56,7 @@ def _say_images(console: Console, found: Inspected) -> None:
         (
             image.name,
             image.role or "-",
+            ", ".join(image.places) or "-",
             platform.platform,
             platform.manifest[:_SHORT],
             size_words(platform.size),
@@ -64,7 +65,7 @@ def _say_images(console: Console, found: Inspected) -> None:
         for image in found.images
         for platform in image.platforms
     ]
-    console.table(("IMAGE", "ROLE", "PLATFORM", "MANIFEST", "SIZE", "TARBALL"), rows)
+    console.table(("IMAGE", "ROLE", "INTO", "PLATFORM", "MANIFEST", "SIZE", "TARBALL"), rows)
     console.say()
     names = [(i.name, name, i.digest[:_SHORT]) for i in found.images for name in i.names]
     console.table(("IMAGE", "NAME", "DIGEST"), names)
@@ -158,6 +159,7 @@ def _image_document(found: Inspected, image: InspectedImage) -> dict[str, Any]:
     return {
         "name": image.name,
         "role": image.role,
+        "into": list(image.places),
         "ref": image.ref,
         "names": list(image.names),
         "media-type": image.media_type,

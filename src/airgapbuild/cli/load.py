@@ -21,14 +21,17 @@ from airgapbuild.cli.options import (
     Signers,
     Verbose,
 )
+from airgapbuild.errors import UsageError
 from airgapbuild.words import size_words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
+    from airgapbuild.builder.instance import Instance, InstanceStore
     from airgapbuild.engine.daemon import Daemon
+    from airgapbuild.leftovers import OlderBuilder
     from airgapbuild.load import LoadedBuilder, LoadedImage
-    from airgapbuild.lockfile import Lock
+    from airgapbuild.oci.digest import Digest
 
 
 def load_command(
@@ -45,6 +48,19 @@ def load_command(
     boot: Annotated[
         bool, typer.Option("--boot/--no-boot", help="Start the builder, and ask it its version.")
     ] = True,
+    use: Annotated[
+        bool, typer.Option("--use/--no-use", help="Make it the builder of docker buildx build.")
+    ] = True,
+    default: Annotated[
+        bool,
+        typer.Option(
+            "--default", help="As docker buildx use --default: for this daemon from now on."
+        ),
+    ] = False,
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", help="Remove builder images of ours that the lock does not name."),
+    ] = False,
     file: PolicyPath = None,
     allowed_signers: Signers = None,
     min_serial: MinSerial = None,
@@ -58,24 +74,31 @@ def load_command(
     The bundle is verified first, its signature before all else, where --allowed-signers or the
     policy of a manifest demand one. Only what the daemon lacks is sent, and the daemon is asked
     afterwards whether it holds what was locked. No other connection is opened than the daemon's.
+    Where names have moved, older images that load had brought and that have no name left go.
 
     **Examples**
 
         airgapbuild load bundles/builders
         airgapbuild load --no-boot /media/usb/builders
+        airgapbuild load --prune bundles/builders
         airgapbuild load bundles/builders bundles/builders-differential
         airgapbuild load --allowed-signers allowed_signers --min-serial 7 bundles/builders
         DOCKER_HOST=tcp://docker:2376 airgapbuild load bundles/builders
     """
     console = Console("load", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
+        if default and not use:
+            raise UsageError("--default makes the builder the current one, --no-use does not")
         from airgapbuild import load
+        from airgapbuild.builder.instance import InstanceStore
         from airgapbuild.builder.there import files_there
+        from airgapbuild.builder.wanted import wanted_instance
         from airgapbuild.bundle.reader import open_bundle
-        from airgapbuild.cli.connect import policy_for
-        from airgapbuild.cli.inputs import own_folder, own_layout
+        from airgapbuild.cli.connect import node_daemons, policy_for
+        from airgapbuild.cli.inputs import own_layout, own_record
         from airgapbuild.engine.daemon import Daemon
         from airgapbuild.engine.endpoint import find_endpoint
+        from airgapbuild.leftovers import prune_builders, sweep
 
         policy = policy_for(bundles, file, allowed_signers, min_serial)
         of_bases = replace(policy, min_serial=None)  # they are older
@@ -83,36 +106,55 @@ def load_command(
         opened = open_bundle(bundles[-1], policy=policy)
         endpoint = find_endpoint(host, os.environ)
         shelf = own_layout(layout)
-        buildx = load.check_buildx(opened.lock, endpoint.environ(os.environ))
-        there = files_there(opened.lock.buildkitd) if opened.lock.builder else {}
-        with Daemon.connect(endpoint) as daemon:
+        environ = endpoint.environ(os.environ)
+        kubeconfig = environ.get("KUBECONFIG", "")
+        there = files_there(opened.lock)
+        instance = wanted_instance(opened.lock, endpoint.buildx_endpoint, kubeconfig, there=there)
+        buildx = load.check_buildx(instance, environ) if instance else None
+        with Daemon.connect(endpoint) as daemon, node_daemons(opened.lock, daemon) as nodes:
+            records = {it: own_record(it) for it in (daemon, *nodes)}
             images = load.load_images(
                 *(opened, daemon, shelf),
                 bases=bases,
-                scratch=own_folder("XDG_CACHE_HOME", ".cache"),
+                record=records[daemon],
                 progress=console,
             )
-            builder = _load_builder(console, daemon, opened.lock, there)
+            images += load.load_nodes(
+                *(opened, {it: records[it] for it in nodes if it is not daemon}, shelf),
+                bases=bases,
+                progress=console,
+            )
+            store = InstanceStore.of(os.environ)
+            builder = _load_builder(console, instance, nodes, store) if instance else None
+            if builder and use:
+                builder = load.use(builder, store, endpoint, default=default)
             if builder and boot:
-                environ = endpoint.environ(os.environ)
                 builder = load.boot(builder, buildx, environ, progress=console)
+            older = tuple(
+                image for it in records if prune for image in prune_builders(opened.lock, it)
+            )
+            loaded = {image.id for image in images}
+            swept = tuple(
+                image for it, record in records.items() for image in sweep(it, record, loaded)
+            )
             if opened.signer:
                 console.say(f"signed by {opened.signer}")
             _say_images(console, daemon, images)
+            _say_older(console, older, swept)
             _say_builder(console, daemon, images, builder)
             document = _document(daemon, images, shelf.path, builder)
+            document |= {"swept": list(swept), "older-builders": _older_document(older)}
             console.result({"signer": opened.signer and asdict(opened.signer), **document})
 
 
 def _load_builder(
-    console: Console, daemon: Daemon, lock: Lock, there: Mapping[str, bytes]
-) -> LoadedBuilder | None:
-    from airgapbuild import load
-    from airgapbuild.builder.instance import InstanceStore
+    console: Console, instance: Instance, nodes: Sequence[Daemon], store: InstanceStore
+) -> LoadedBuilder:
     from airgapbuild.cli.inputs import own_folder
+    from airgapbuild.load import load_builder
 
-    store, folder = InstanceStore.of(os.environ), own_folder("XDG_CONFIG_HOME", ".config")
-    return load.load_builder(lock, daemon, store, folder, there=there, progress=console)
+    folder = own_folder("XDG_CONFIG_HOME", ".config")
+    return load_builder(instance, nodes, store, folder, progress=console)
 
 
 def _say_images(console: Console, daemon: Daemon, images: tuple[LoadedImage, ...]) -> None:
@@ -131,6 +173,31 @@ def _say_images(console: Console, daemon: Daemon, images: tuple[LoadedImage, ...
     console.table(("IMAGE", "NAME", "IN", "PLATFORMS", ""), rows)
 
 
+def _say_older(
+    console: Console, older: tuple[OlderBuilder, ...], swept: tuple[Digest, ...]
+) -> None:
+    for image in swept:
+        console.say(f"removed {image[:19]}: an older image that has no name any more")
+    for builder in older:
+        names = ", ".join(name.familiar for name in builder.names)
+        if builder.users:
+            console.note(f"{names} stays: {', '.join(builder.users)} runs it")
+        else:
+            console.say(f"removed {names}: the lock does not name it")
+
+
+def _older_document(older: tuple[OlderBuilder, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": builder.id,
+            "names": [str(name) for name in builder.names],
+            "users": list(builder.users),
+            "removed": not builder.users,
+        }
+        for builder in older
+    ]
+
+
 def _say_builder(
     console: Console,
     daemon: Daemon,
@@ -140,12 +207,15 @@ def _say_builder(
     if builder is None:
         console.say("the bundle asks for no builder")
         return
+    name = builder.instance.name
     state = f"runs BuildKit {builder.buildkit}" if builder.buildkit else "is written, not started"
-    console.say(f"builder {builder.instance.name} {state}, and is the current one")
+    current = ", and is the current one" if builder.is_current else ""
+    console.say(f"builder {name} {state}{current}")
     has_bases = any(loaded.place == "layout" for loaded in images)
     by_us = has_bases and daemon.endpoint.docker == "docker"  # it has no --host
     build = "airgapbuild build" if by_us else f"{daemon.endpoint.docker} buildx build"
-    console.say(f"now: {build} .")
+    chosen = "" if builder.is_current else f"--builder {name} "
+    console.say(f"now: {build} {chosen}.")
 
 
 def _document(
@@ -178,9 +248,13 @@ def _document(
         "builder": builder
         and {
             "name": builder.instance.name,
-            "container": builder.instance.container,
-            "buildkitd": str(builder.buildkitd),
+            "driver": builder.instance.driver,
+            "nodes": [
+                {"name": node.name, "endpoint": node.endpoint} for node in builder.instance.nodes
+            ],
+            "buildkitd": builder.buildkitd and str(builder.buildkitd),
             "changed": builder.changed,
+            "current": builder.is_current,
             "buildx": builder.buildx,
             "buildkit": builder.buildkit,
         },

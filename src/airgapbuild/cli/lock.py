@@ -12,7 +12,7 @@ from airgapbuild.cli.options import ColorWhen, Json, ManifestPath, Quiet, Verbos
 from airgapbuild.words import size_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from airgapbuild.lockfile import Lock, LockedImage
     from airgapbuild.manifest import Manifest
@@ -153,7 +153,11 @@ def _ref_words(old: Reference, new: Reference) -> str:
 def _unseen(old: LockedImage, new: LockedImage) -> str:
     """What else has changed of an image, which has no column."""
     tags = [", ".join(tag.familiar for tag in image.tags) or "none" for image in (old, new)]
-    told = {"role": (old.role, new.role), "tags": tuple(tags)}
+    told: dict[str, Sequence[str]] = {
+        "role": (old.role, new.role),
+        "daemon": [str(image.daemon).lower() for image in (old, new)],
+        "tags": tags,
+    }
     words = [f"{key} {_both(*pair)}" for key, pair in told.items() if pair[0] != pair[1]]
     return f": {'; '.join(words)}" if words else ""
 

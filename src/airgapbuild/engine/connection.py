@@ -58,34 +58,81 @@ class Connection:
 
     def version(self) -> dict[str, Any]:
         """The answer of /version, whatever API the daemon speaks."""
-        return cast("dict[str, Any]", self._get(f"{self._client.base_url}/version"))
+        found = self._get(f"{self._client.base_url}/version")
+        if found is None:
+            raise _no_daemon(self.endpoint, "it has no /version")
+        return cast("dict[str, Any]", found)
 
     def info(self) -> dict[str, Any]:
         """The answer of /info."""
         return cast("dict[str, Any]", self._get(self._url("/info")))
 
-    def images(self) -> list[str]:
-        """The IDs of all images, untagged ones too."""
+    def images(self) -> dict[str, list[str]]:
+        """The IDs of all images, untagged ones too, with the names of each."""
         listed = self._get(self._url("/images/json"), all=1) or ()
-        return list(dict.fromkeys(str(image["Id"]) for image in listed))
+        images: dict[str, list[str]] = {}
+        for image in listed:
+            images.setdefault(str(image["Id"]), []).extend(image.get("RepoTags") or ())
+        return images
 
     def image(self, name: str, **params: int) -> dict[str, Any] | None:
         """An image by name or ID, None where it is not held."""
         url = self._url(f"/images/{quote(name, safe='/:@')}/json")
         return cast("dict[str, Any] | None", self._get(url, **params))
 
+    def remove_image(self, name: str) -> bool:
+        """Takes a name away, and with the last one the image; False where a container uses it."""
+        with translated(self.endpoint):
+            url = self._url(f"/images/{quote(name, safe='/:@')}")
+            response = self._client.delete(url, params={"noprune": "1"}, timeout=_PATIENCE)
+            if response.status_code != requests.codes.not_found:
+                if response.status_code == requests.codes.conflict:
+                    return False
+                self._check(response)
+            return True
+
+    def containers(self) -> list[dict[str, Any]]:
+        """All containers, those that have ended too."""
+        return cast("list[dict[str, Any]]", self._get(self._url("/containers/json"), all=1) or [])
+
     def container(self, name: str) -> dict[str, Any] | None:
         """A container by name or ID, None where there is none."""
         url = self._url(f"/containers/{quote(name)}/json")
         return cast("dict[str, Any] | None", self._get(url))
 
+    def container_has(self, name: str, path: str) -> bool:
+        """Whether a file is in a container."""
+        with translated(self.endpoint):
+            url = self._url(f"/containers/{quote(name)}/archive")
+            response = self._client.head(url, params={"path": path}, timeout=_PATIENCE)
+            if response.status_code == requests.codes.not_found:
+                return False
+            self._check(response)
+            return True
+
     def remove_container(self, name: str) -> None:
-        """Stops and removes a container if it is there; its volumes stay."""
+        """Stops and removes a container if it is there; its volumes stay.
+
+        Where somebody else is removing it, that is waited for.
+        """
         with translated(self.endpoint):
             url = self._url(f"/containers/{quote(name)}")
             response = self._client.delete(url, params={"force": "1"}, timeout=_PATIENCE)
+            if response.status_code == requests.codes.conflict:
+                until = {"condition": "removed"}
+                response = self._client.post(f"{url}/wait", params=until, timeout=_PATIENCE)
             if response.status_code != requests.codes.not_found:
                 self._check(response)
+
+    def remove_volume(self, name: str) -> bool:
+        """Removes a volume; whether it was there."""
+        with translated(self.endpoint):
+            url = self._url(f"/volumes/{quote(name)}")
+            response = self._client.delete(url, timeout=_PATIENCE)
+            if response.status_code == requests.codes.not_found:
+                return False
+            self._check(response)
+            return True
 
     def load(self, chunks: Iterable[bytes]) -> Generator[dict[str, Any]]:
         """Sends an image archive, then gives the daemon's lines as they come.

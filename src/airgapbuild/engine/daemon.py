@@ -75,7 +75,13 @@ class Daemon:
             "containerd" if _CONTAINERD_DRIVER in (info.get("DriverStatus") or ()) else "classic"
         )
         self.platform: Platform = normalised(str(version["Os"]), str(version["Arch"]))
+        self.id = str(info.get("ID", ""))
+        """What the daemon calls itself; another one where its data are new."""
         self.root_dir = str(info.get("DockerRootDir", "/var/lib/docker"))
+        self.time = str(info.get("SystemTime", ""))
+        """Its clock when it was asked, as Go prints a time."""
+        self.proxy = str(info.get("HttpsProxy") or info.get("HttpProxy") or "")
+        """The proxy by which it asks registries itself, its login hidden; empty where none."""
         self._connection = connection
 
     @classmethod
@@ -117,6 +123,40 @@ class Daemon:
         """
         found = self._connection.image(name)
         return _held(found) if found else None
+
+    def names(self) -> dict[Reference, Digest]:
+        """Every name of an image, and the ID of the image that has it.
+
+        Raises:
+            DaemonError: the daemon does not say.
+        """
+        return {
+            name: parse_digest(identifier)
+            for identifier, texts in self._connection.images().items()
+            for name in _references(texts)
+        }
+
+    def remove_image(self, name: str) -> bool:
+        """Takes a name from an image, or removes it by its ID if it has no more than one name.
+
+        With its last name the image goes. False where a container uses it: nothing is done then.
+
+        Raises:
+            DaemonError: the daemon refuses for another reason.
+        """
+        return self._connection.remove_image(name)
+
+    def users(self, image: Digest) -> tuple[str, ...]:
+        """The names of the containers that were made from an image, running or not.
+
+        Raises:
+            DaemonError: the daemon does not say.
+        """
+        return tuple(
+            str((container.get("Names") or [container["Id"]])[0]).removeprefix("/")
+            for container in self._connection.containers()
+            if container.get("ImageID") == image
+        )
 
     def holds(self, image: PlatformImage, names: tuple[Reference, ...] = ()) -> bool:
         """Whether this very image is here with all its content, under all of `names`.
@@ -214,13 +254,29 @@ class Daemon:
             running=bool(found["State"]["Running"]),
         )
 
+    def container_has(self, name: str, path: str) -> bool:
+        """Whether a file is in a container, which need not run.
+
+        Raises:
+            DaemonError: the daemon does not say.
+        """
+        return self._connection.container_has(name, path)
+
     def remove_container(self, name: str) -> None:
-        """Stops and removes a container if it is there; its volumes stay.
+        """Stops and removes a container, by name or ID, if it is there; its volumes stay.
 
         Raises:
             DaemonError: the daemon refuses.
         """
         self._connection.remove_container(name)
+
+    def remove_volume(self, name: str) -> bool:
+        """Removes a volume; whether it was there.
+
+        Raises:
+            DaemonError: the daemon refuses: a container has it.
+        """
+        return self._connection.remove_volume(name)
 
     def _blobs_of(self, identifier: str) -> set[Digest]:
         names = (name for name, _, _ in saved_files(self.save(identifier), identifier))
@@ -260,7 +316,7 @@ def _check_fits(version: dict[str, Any]) -> None:
     try:
         api, name, system = _api(version), str(version["Version"]), str(version["Os"])
         str(version["Arch"])
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise DaemonError(f"the daemon's /version is not a Docker daemon's: {error!r}") from error
     if api < _api({"ApiVersion": OLDEST_API}):
         hint = "upgrade Docker on the machine of the daemon"

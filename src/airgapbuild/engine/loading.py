@@ -9,7 +9,7 @@ opened), daemon/containerd/image_exporter.go (containerd: content that is there 
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -71,9 +71,11 @@ class Loading:
         if self._daemon.holds(self._image, self._names):
             return LoadOutcome("present", 0)
         if self._daemon.holds(self._image):
-            self._send(stream, frozenset(layer.digest for layer in self._image.layers))
-            self._prove()
-            return LoadOutcome("named", stream.sent)
+            # The image may be taken away meanwhile, as one without a name easily is.
+            with suppress(DaemonError):
+                self._send(stream, frozenset(layer.digest for layer in self._image.layers))
+                self._prove()
+                return LoadOutcome("named", stream.sent)
         self._load(stream, absent)
         return LoadOutcome("loaded", stream.sent)
 

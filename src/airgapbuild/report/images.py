@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from airgapbuild.lockfile import DAEMON_ROLES
 from airgapbuild.report.charts import bar
 from airgapbuild.report.markup import Child, Markup, tag, together
 from airgapbuild.report.pieces import code, count, digits, lines, section, table, terms
@@ -24,6 +23,8 @@ _ROLES: Final = {
     "frontend": ("Frontends", "What “# syntax=” in a Dockerfile names."),
     "base": ("Base images", "What FROM in a Dockerfile names."),
 }
+
+_PLACES: Final = {"daemon": "the Docker daemon", "layout": "an OCI layout on disk"}
 
 
 def images_section(content: Inspected) -> Markup:
@@ -64,11 +65,10 @@ def _legend(content: Inspected) -> Markup:
 
 
 def _image(content: Inspected, image: InspectedImage, largest: int) -> Markup:
-    place = "the Docker daemon" if image.role in DAEMON_ROLES else "an OCI layout on disk"
     facts = terms(
         ("Comes from", _origin(content, image)),
         ("Digest", digits(image.digest)),
-        ("Goes into", place),
+        ("Goes into", " and ".join(_PLACES[place] for place in image.places)),
         ("Gets the names", lines([code(name) for name in image.names] or ["none"])),
     )
     rows = [

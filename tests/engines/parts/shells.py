@@ -1,4 +1,4 @@
-"""Shells that install.sh must run in, and the program that reads it for mistakes."""
+"""Shells that install.sh and the completions must run in, and what reads scripts and man pages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ _TOOLS = (
     ("dash", "dash"),
     ("bash", "bash"),
     ("busybox", "busybox-static"),
+    ("zsh", "zsh"),
+    ("fish", "fish"),
     ("shellcheck", "shellcheck"),
+    ("groff", "groff-base"),
 )
 
 

@@ -1,0 +1,134 @@
+"""Images of ours in a daemon that nothing needs any more.
+
+Ours is what `load` put there, by a record of its own: the daemon does not tell who brought an
+image. A name below `127.0.0.1:1/airgapbuild/` tells it as well, since nobody else gives such names;
+so builder images are known even where the record is another user's.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airgapbuild.errors import BundleError
+from airgapbuild.lockfile import LOCAL_REGISTRY, LOCAL_REPOSITORIES
+from airgapbuild.oci.digest import digest_of, encoded, parse_digest, short
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from airgapbuild.engine.daemon import Daemon
+    from airgapbuild.lockfile import Lock
+    from airgapbuild.oci.digest import Digest
+    from airgapbuild.oci.reference import Reference
+
+
+class Record:
+    """What was loaded into one daemon: an empty file for each image, DAEMON-IMAGE.
+
+    So parallel jobs need no lock, and nothing can be half-written.
+    """
+
+    def __init__(self, folder: Path, daemon: Daemon) -> None:
+        self._folder = folder
+        self._prefix = f"{short(digest_of(daemon.id.encode()))}-"
+
+    @property
+    def images(self) -> tuple[Digest, ...]:
+        """The IDs of the images."""
+        names = sorted(path.name for path in self._folder.glob(f"{self._prefix}*"))
+        found = []
+        for name in names:
+            with suppress(ValueError):
+                found.append(parse_digest(f"sha256:{name.removeprefix(self._prefix)}"))
+        return tuple(found)
+
+    def add(self, image: Digest) -> None:
+        """Enters an image.
+
+        Raises:
+            BundleError: the folder cannot be written.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._path(image).touch()
+        except OSError as error:
+            hint = "XDG_DATA_HOME names another folder"
+            raise BundleError(f"{error.filename}: {error.strerror}", hint=hint) from error
+
+    def drop(self, image: Digest) -> None:
+        """Strikes an image out."""
+        with suppress(OSError):  # it is found to be gone again the next time
+            self._path(image).unlink(missing_ok=True)
+
+    def _path(self, image: Digest) -> Path:
+        return self._folder / f"{self._prefix}{encoded(image)}"
+
+
+def sweep(daemon: Daemon, record: Record, keep: Collection[Digest] = ()) -> tuple[Digest, ...]:
+    """Removes the recorded images that have no name any more; the IDs of those that went.
+
+    What a container uses stays, and is looked at again the next time; so are the images in `keep`.
+
+    Raises:
+        DaemonError: the daemon does not say, or refuses.
+    """
+    gone = []
+    for image in record.images:
+        held = daemon.image(image)
+        if held is None:
+            record.drop(image)
+            continue
+        nameless = not held.names and not held.repo_digests and image not in keep
+        if nameless and daemon.remove_image(image):
+            record.drop(image)
+            gone.append(image)
+    return tuple(gone)
+
+
+@dataclass(frozen=True)
+class OlderBuilder:
+    """A builder image of ours that the lock does not name."""
+
+    id: Digest
+    names: tuple[Reference, ...]
+    """The names that it had from us."""
+    users: tuple[str, ...]
+    """The containers that use it, for which it stays."""
+
+
+def prune_builders(lock: Lock, daemon: Daemon) -> tuple[OlderBuilder, ...]:
+    """Removes builder images of ours that the lock does not name, under the names from us.
+
+    Those are the one below `127.0.0.1:1/airgapbuild/` and all in the repository that it tells. A
+    name in another repository is somebody else's: for its sake the image stays. An image that a
+    container uses stays with all its names.
+
+    Raises:
+        DaemonError: the daemon does not say, or refuses.
+    """
+    wanted = {image.builder_name for image in lock.image if image.is_builder}
+    names = daemon.names()
+    ours = {name: image for name, image in names.items() if _is_ours(name)}
+    needed = {names[name] for name in wanted & names.keys()}
+    found = []
+    for image in sorted(set(ours.values()) - needed):
+        local = {name for name in ours if ours[name] == image}
+        repositories = {name.repository.removeprefix(LOCAL_REPOSITORIES) for name in local}
+        given = sorted(
+            name
+            for name in names
+            if names[name] == image and (name in local or name.repository in repositories)
+        )
+        older = OlderBuilder(image, tuple(given), daemon.users(image))
+        if not older.users:
+            for name in given:
+                daemon.remove_image(str(name))
+        found.append(older)
+    return tuple(found)
+
+
+def _is_ours(name: Reference) -> bool:
+    return name.registry == LOCAL_REGISTRY and name.repository.startswith(LOCAL_REPOSITORIES)

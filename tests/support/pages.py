@@ -1,0 +1,57 @@
+"""The shell blocks of a Markdown page, and where each is to be run.
+
+A comment that no reader sees says where the blocks behind it run::
+
+    <!-- in: connected -->
+    <!-- in: nowhere, since it would run these tests -->
+
+and another one runs what the reader is spared::
+
+    <!-- run: mkdir -p app -->
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_PARTS = re.compile(
+    r"^<!-- in: (?P<world>.+?) -->$"
+    r"|^<!-- run:\s(?P<hidden>.+?)\s-->$"
+    r"|^(?P<fence>```+)(?P<language>sh|console)\b[^\n]*\n(?P<shown>.*?)^(?P=fence)$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Commands that stand together."""
+
+    page: Path
+    line: int
+    world: str | None
+    """None where the page does not say it."""
+    script: str
+    """For bash; of a console what stands behind its prompts."""
+
+    def __str__(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """The blocks of a page in their order."""
+    text, world = page.read_text(), None
+    for found in _PARTS.finditer(text):
+        if found["world"]:
+            world = found["world"]
+            continue
+        script = found["hidden"] or found["shown"]
+        if found["language"] == "console":
+            prompts = [line for line in script.splitlines() if line.startswith("$ ")]
+            script = "\n".join(line.removeprefix("$ ") for line in prompts)
+        yield Block(page, text.count("\n", 0, found.start()) + 1, world, script)
