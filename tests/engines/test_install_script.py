@@ -590,3 +590,16 @@ def test_only_a_container_made_from_something_else_is_removed(machine: Machine) 
         machine.env = {"MADE": other}
         assert machine.run().returncode == 0
         assert machine.asked.count(removal) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['tlsconfigdir = ["/certs"]', "keypair = [", '[[buildkitd.registry."a.example".keypair]]'],
+)
+def test_a_builder_with_client_keys_is_left_to_airgapbuild(machine: Machine, line: str) -> None:
+    lock = machine.bundle / "airgapbuild.lock"
+    lock.write_text(f"{lock.read_text()}{line}\n")
+    vouch(machine.bundle)
+    machine.refuses(9, "the builder needs client keys of this machine")
+    assert not any(machine.home.iterdir())
+    assert machine.run("--no-builder").returncode == 0

@@ -329,6 +329,12 @@ remove_other_container() {
 	esac
 }
 
+# Private keys never travel in a bundle, so builder.json has none.
+check_keys() {
+	! grep -Eq '^(keypair|tlsconfigdir) = |\.keypair\]\]$' airgapbuild.lock ||
+		fail 9 "the builder needs client keys of this machine" "use: airgapbuild load, or --no-builder"
+}
+
 # ---- From here on it runs ------------------------------------------------------------------------
 
 main() {
@@ -374,6 +380,7 @@ main() {
 	esac
 	cd -- "${bundle:-$here/}" 2>/dev/null || fail 7 "${bundle:-$here}: cannot be entered"
 	check_files
+	[ -z "$builder" ] || check_keys
 	check_docker
 	load_images
 	say_of_bases
