@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from airgapbuild.builder.instance import Instance, InstanceStore
     from airgapbuild.bundle.reader import Bundle
     from airgapbuild.engine.daemon import Daemon
-    from airgapbuild.leftovers import Record
     from airgapbuild.lockfile import Lock, LockedImage, LockedPlatform
     from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
@@ -72,13 +71,12 @@ def load_images(
     layout: Layout,
     *,
     bases: Sequence[Bundle] = (),
-    record: Record | None = None,
     scratch: Path | None = None,
     progress: Progress = SILENT,
 ) -> tuple[LoadedImage, ...]:
     """The bundle's images, where they are wanted: one that goes to two places is there twice.
 
-    What goes into the daemon is kept in `record`. Tarballs of other platforms than the daemon's may be missing from the folder; what is there must
+    Tarballs of other platforms than the daemon's may be missing from the folder; what is there must
     be right. What a differential bundle leaves out may lie in one of `bases`; their other images
     are not loaded. Older layers by which it tells its own are laid out in files without a name in
     `scratch`, or in the layout's folder.
@@ -98,18 +96,14 @@ def load_images(
     loaded = []
     for image in bundle.lock.image:
         if image.for_daemon:
-            loaded.append(_to_daemon(supply, daemon, image, record, progress))
+            loaded.append(_to_daemon(supply, daemon, image, progress))
         if image.for_layout:
             loaded.append(_to_layout(supply, layout, image, progress))
     return tuple(loaded)
 
 
 def _to_daemon(
-    supply: Supply,
-    daemon: Daemon,
-    image: LockedImage,
-    record: Record | None,
-    progress: Progress,
+    supply: Supply, daemon: Daemon, image: LockedImage, progress: Progress
 ) -> LoadedImage:
     bundle, locked = supply.bundle, supply.platform(image, daemon)
     documents = bundle.image(image, locked)
@@ -118,14 +112,9 @@ def _to_daemon(
     task = progress.task(image.name)
     read = supply.reader(image, locked)
     absent = frozenset(blob.digest for blob in supply.absent(image, locked))
-    identifier = daemon.expected_id(documents)
-    older = daemon.image(str(image.builder_name)) if image.is_builder else None
     outcome = daemon.load(documents, image.names, read, task, absent)
     task.done(outcome.action)
-    if record and older and older.id != identifier:
-        record.add(older.id)  # nobody else gives that name
-    if record and outcome.action == "loaded" and image.names:
-        record.add(identifier)
+    identifier = daemon.expected_id(documents)
     return LoadedImage(image, (locked,), "daemon", identifier, outcome.action, outcome.sent)
 
 

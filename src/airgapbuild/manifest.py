@@ -173,7 +173,6 @@ class ImageEntry(Table):
         default=None, description="Its platforms, where they differ from the manifest's."
     )
 
-
     @property
     def purpose(self) -> Role:
         """Its role, stated or not."""

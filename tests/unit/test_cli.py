@@ -19,7 +19,7 @@ from tests.support.memory import MemorySource
 from tests.support.program import HEARS_SIGNALS, PROGRAM, airgapbuild, document, environment
 
 COMMANDS = (
-    *("init", "lock", "outdated", "inventory", "export", "load"),
+    *("init", "lock", "outdated", "inventory", "export", "load", "unload"),
     *("build", "contexts", "env", "verify", "inspect", "diff", "report", "split", "join"),
 )
 MANIFEST = """

@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,6 +198,27 @@ class InstanceStore:
             (self.folder / "defaults" / default).unlink(missing_ok=True)
             return True
 
+    def remove(self, instance: Instance) -> bool:
+        """Whether the builder was there as it is, and is gone now, as by `docker buildx rm`.
+
+        Where it was the current one, or an endpoint's default, it is no longer.
+
+        Raises:
+            BuilderError: the folder cannot be read or written.
+        """
+        if not self.holds(instance):
+            return False
+        with self._transaction():
+            if not self.holds(instance):
+                return False
+            (self.folder / "activity" / instance.name).unlink(missing_ok=True)
+            shutil.rmtree(self.folder / "refs" / instance.name, ignore_errors=True)
+            self._path(instance.name).unlink()
+            for chosen in (self.folder / "current", *(self.folder / "defaults").glob("*")):
+                if _chooses(chosen, instance.name):
+                    chosen.unlink()
+            return True
+
     def _path(self, name: str) -> Path:
         try:
             builder_name(name)
@@ -240,6 +262,15 @@ class InstanceStore:
         with replacing(staged, mode=_PRIVATE) as file:
             file.write(content)
         staged.replace(path)
+
+
+def _chooses(path: Path, name: str) -> bool:
+    """Whether a `current` or a default, which is a bare name, names this builder."""
+    try:
+        raw = path.read_bytes()
+        return raw == name.encode() or json.loads(raw)["Name"] == name
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _go_json(document: Any) -> bytes:  # noqa: ANN401 - any JSON

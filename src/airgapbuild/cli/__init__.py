@@ -26,6 +26,7 @@ from airgapbuild.cli.lock import lock_command
 from airgapbuild.cli.outdated import outdated_command
 from airgapbuild.cli.report import report_command
 from airgapbuild.cli.split import split_command
+from airgapbuild.cli.unload import unload_command
 from airgapbuild.cli.verify import verify_command
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ app.command("lock")(lock_command)
 app.command("outdated")(outdated_command)
 app.command("export")(export_command)
 app.command("load")(load_command)
+app.command("unload")(unload_command)
 app.command("inventory")(inventory_command)
 app.command("build", context_settings={"ignore_unknown_options": True})(build_command)
 app.command("contexts")(contexts_command)

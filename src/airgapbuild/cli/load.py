@@ -81,7 +81,7 @@ def load_command(
         from airgapbuild.cli.inputs import own_folder, own_layout, own_record
         from airgapbuild.engine.daemon import Daemon
         from airgapbuild.engine.endpoint import find_endpoint
-        from airgapbuild.leftovers import prune_builders, sweep
+        from airgapbuild.leftovers import prune_builders
 
         policy = policy_for(bundles, file, allowed_signers, min_serial)
         of_bases = replace(policy, min_serial=None)  # they are older
@@ -91,16 +91,16 @@ def load_command(
         shelf = own_layout(layout)
         with Daemon.connect(endpoint) as daemon:
             record = own_record(daemon)
-            images = load.load_images(
-                *(opened, daemon, shelf),
-                bases=bases,
-                record=record,
-                scratch=own_folder("XDG_CACHE_HOME", ".cache"),
-                progress=console,
-            )
+            with record.watching(opened.lock):
+                images = load.load_images(
+                    *(opened, daemon, shelf),
+                    bases=bases,
+                    scratch=own_folder("XDG_CACHE_HOME", ".cache"),
+                    progress=console,
+                )
             builder = _load_builder(console, daemon, opened.lock, boot=boot)
             older = prune_builders(opened.lock, daemon) if prune else ()
-            swept = sweep(daemon, record, {loaded.id for loaded in images})
+            swept = record.sweep({loaded.id for loaded in images})
             if opened.signer:
                 console.say(f"signed by {opened.signer}")
             _say_images(console, daemon, images)

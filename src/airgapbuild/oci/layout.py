@@ -13,12 +13,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airgapbuild.errors import BundleError
 from airgapbuild.files import replacing, write_if_changed
-from airgapbuild.oci.content import OCI_INDEX, Descriptor
-from airgapbuild.oci.digest import encoded, matches, parse_digest, verified
+from airgapbuild.oci.content import (
+    MAX_DOCUMENT,
+    OCI_INDEX,
+    Content,
+    Descriptor,
+    content,
+    media_type_of,
+)
+from airgapbuild.oci.digest import digest_of, encoded, matches, parse_digest, verified
 from airgapbuild.oci.reference import parse_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from airgapbuild.oci.digest import Digest
@@ -81,9 +88,7 @@ class Layout:
             entries = [entry for entry in self._entries() if _name_of(entry) not in names]
             entries += [_entry(descriptor, name) for name in names]
             entries.sort(key=lambda entry: (_name_of(entry) or "", str(entry.get("digest"))))
-            index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
-            content = json.dumps(index, indent=2).encode() + b"\n"
-            return write_if_changed(self.path / "index.json", content)
+            return self._write(entries)
 
     def images(self) -> dict[Reference, Digest]:
         """The images that are known by name; what others have entered without one is left out.
@@ -97,6 +102,35 @@ class Layout:
                 name = parse_reference(_name_of(entry) or "")
                 images[name] = parse_digest(str(entry.get("digest")))
         return images
+
+    def document(self, digest: Digest) -> Content | None:
+        """The manifest or index of this digest; None where it is not here, or is something else."""
+        try:
+            with self.blob_path(digest).open("rb") as file:
+                raw = file.read(MAX_DOCUMENT + 1)
+        except FileNotFoundError:
+            return None
+        return content(raw, media_type_of(raw)) if digest_of(raw) == digest else None
+
+    def unname(self, images: Mapping[str, Digest]) -> None:
+        """Takes full names away, each from the image of this digest only; blobs stay.
+
+        Raises:
+            BundleError: the folder's index.json is not one.
+        """
+        with self._locked():
+            entries = [
+                entry
+                for entry in self._entries()
+                if images.get(_name_of(entry) or "") != entry.get("digest")
+            ]
+            self._write(entries)
+
+    def _write(self, entries: list[dict[str, Any]]) -> bool:
+        """Whether index.json had to change to hold these entries."""
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+        raw = json.dumps(index, indent=2).encode() + b"\n"
+        return write_if_changed(self.path / "index.json", raw)
 
     def _entries(self) -> list[dict[str, Any]]:
         path = self.path / "index.json"
