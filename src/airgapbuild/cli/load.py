@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -97,7 +98,7 @@ def load_command(
         from airgapbuild.cli.inputs import own_layout, own_record
         from airgapbuild.engine.daemon import Daemon
         from airgapbuild.engine.endpoint import find_endpoint
-        from airgapbuild.leftovers import prune_builders, sweep
+        from airgapbuild.leftovers import prune_builders
 
         policy = policy_for(bundles, file, allowed_signers, min_serial)
         of_bases = replace(policy, min_serial=None)  # they are older
@@ -111,17 +112,12 @@ def load_command(
         buildx = load.check_buildx(instance, environ) if instance else None
         with Daemon.connect(endpoint) as daemon, node_daemons(opened.lock, daemon) as nodes:
             records = {it: own_record(it) for it in (daemon, *nodes)}
-            images = load.load_images(
-                *(opened, daemon, shelf),
-                bases=bases,
-                record=records[daemon],
-                progress=console,
-            )
-            images += load.load_nodes(
-                *(opened, {it: records[it] for it in nodes if it is not daemon}, shelf),
-                bases=bases,
-                progress=console,
-            )
+            others = [it for it in records if it is not daemon]
+            with ExitStack() as watched:
+                for record in records.values():
+                    watched.enter_context(record.watching(opened.lock))
+                images = load.load_images(opened, daemon, shelf, bases=bases, progress=console)
+                images += load.load_nodes(opened, others, shelf, bases=bases, progress=console)
             store = InstanceStore.of(os.environ)
             builder = _load_builder(console, instance, nodes, store) if instance else None
             if builder and use:
@@ -132,9 +128,7 @@ def load_command(
                 image for it in records if prune for image in prune_builders(opened.lock, it)
             )
             loaded = {image.id for image in images}
-            swept = tuple(
-                image for it, record in records.items() for image in sweep(it, record, loaded)
-            )
+            swept = tuple(image for record in records.values() for image in record.sweep(loaded))
             if opened.signer:
                 console.say(f"signed by {opened.signer}")
             _say_images(console, daemon, images)
