@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -11,11 +9,11 @@ from airgapbuild.builder.contexts import digests_by_name
 from airgapbuild.builder.sbom import SCANNER
 from airgapbuild.dockerfile.images import Need, needs
 from airgapbuild.errors import BundleError
-from airgapbuild.oci.digest import short
 from airgapbuild.oci.reference import parse_reference
+from airgapbuild.suggestion import manifest_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from airgapbuild.dockerfile.images import Build
     from airgapbuild.dockerfile.parser import Dockerfile
@@ -23,9 +21,6 @@ if TYPE_CHECKING:
     from airgapbuild.oci.layout import Layout
     from airgapbuild.oci.platform import Platform
     from airgapbuild.oci.reference import Reference
-
-_NO_NAME = re.compile(r"[^a-z0-9]+")
-_NAME_LENGTH = 63
 
 
 @dataclass(frozen=True)
@@ -66,8 +61,9 @@ class Checked:
     @property
     def manifest_lines(self) -> str:
         """The tables that airgapbuild.toml needs for what is missing."""
-        tables = _entries(self.missing, self.own).items()
-        return "\n".join(_table(name, entry) for name, entry in tables)
+        return manifest_tables(
+            (image.reference, image.role, _named(image, self.own)) for image in self.missing
+        )
 
     @property
     def error(self) -> BundleError | None:
@@ -169,26 +165,7 @@ def _list(items: Iterable[object]) -> str:
     return ", ".join(map(str, items))
 
 
-def _entries(images: Iterable[CheckedImage], own: Platform) -> dict[str, dict[str, object]]:
-    """Tables for [images], by names that are not taken yet."""
-    entries: dict[str, dict[str, object]] = {}
-    for image in images:
-        entry: dict[str, object] = {"ref": image.reference.familiar, "role": image.role}
-        platforms = sorted({*image.platforms, *image.held})
-        if platforms != [own]:
-            entry["platforms"] = list(map(str, platforms))
-        entries[_free_name(image.reference, entries)] = entry
-    return entries
-
-
-def _table(name: str, entry: Mapping[str, object]) -> str:
-    lines = (f"{key} = {json.dumps(value)}\n" for key, value in entry.items())
-    return f"[images.{name}]\n{''.join(lines)}"
-
-
-def _free_name(reference: Reference, taken: Container[str]) -> str:
-    last = reference.repository.rpartition("/")[2]
-    version = reference.tag or (short(reference.digest) if reference.digest else "")
-    names = (last, f"{last}-{version}", f"{reference.name}-{version}")
-    slugs = (_NO_NAME.sub("-", name.lower()).strip("-")[:_NAME_LENGTH] for name in names)
-    return next(name for name in slugs if name not in taken)
+def _named(image: CheckedImage, own: Platform) -> list[Platform]:
+    """The platforms that its table has to name; none where it is this machine's alone."""
+    platforms = sorted({*image.platforms, *image.held})
+    return [] if platforms == [own] else platforms

@@ -80,10 +80,11 @@ def sweep(daemon: Daemon, record: Record, keep: Collection[Digest] = ()) -> tupl
         held = daemon.image(image)
         if held is None:
             record.drop(image)
-        elif not held.names and not held.repo_digests and image not in keep:
-            if daemon.remove_image(image):
-                record.drop(image)
-                gone.append(image)
+            continue
+        nameless = not held.names and not held.repo_digests and image not in keep
+        if nameless and daemon.remove_image(image):
+            record.drop(image)
+            gone.append(image)
     return tuple(gone)
 
 

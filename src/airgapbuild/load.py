@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airgapbuild.builder.buildx import Buildx
-from airgapbuild.builder.wanted import BUILDKITD_FILE, made_from, wanted_instance
+from airgapbuild.builder.wanted import BUILDKITD_FILE, made_from
 from airgapbuild.files import write_if_changed
 from airgapbuild.oci.derived import DERIVED_FROM, derived_index
 from airgapbuild.older import OlderLayers
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from airgapbuild.builder.instance import Instance, InstanceStore
+    from airgapbuild.builder.instance import Instance, InstanceStore, Node
     from airgapbuild.bundle.reader import Bundle
-    from airgapbuild.engine.daemon import Daemon
+    from airgapbuild.engine.daemon import Daemon, HeldContainer
+    from airgapbuild.engine.endpoint import Endpoint
     from airgapbuild.leftovers import Record
-    from airgapbuild.lockfile import Lock, LockedImage, LockedPlatform
+    from airgapbuild.lockfile import LockedImage, LockedPlatform
     from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.image import PlatformImage
@@ -42,7 +43,7 @@ class LoadedImage:
     platforms: tuple[LockedPlatform, ...]
     """The platforms that are there now: the daemon's own, or those of the layout."""
     place: str
-    """`daemon` or `layout`."""
+    """`daemon` or `layout`; the address of the daemon where it is another node's."""
     id: Digest
     """What it is known by there: the config's digest in a classic store, else that of the index or
     manifest."""
@@ -57,10 +58,12 @@ class LoadedBuilder:
     """What happened to the builder."""
 
     instance: Instance
-    buildkitd: Path
-    """The buildkitd.toml that the builder has, as a file."""
+    buildkitd: Path | None
+    """The buildkitd.toml that the builder has, as a file; None where it can have none."""
     changed: bool
-    """Whether its files had to be written, or its container made anew."""
+    """Whether its files had to be written, or a container made anew."""
+    is_current: bool = False
+    """Whether a plain `docker buildx build` now uses it."""
     buildx: str | None = None
     """The version of the buildx that started it; None where it was not to be started."""
     buildkit: str | None = None
@@ -74,15 +77,14 @@ def load_images(
     *,
     bases: Sequence[Bundle] = (),
     record: Record | None = None,
-    scratch: Path | None = None,
     progress: Progress = SILENT,
 ) -> tuple[LoadedImage, ...]:
     """The bundle's images, where they are wanted: one that goes to two places is there twice.
 
-    What goes into the daemon is kept in `record`. Tarballs of other platforms than the daemon's may be missing from the folder; what is there must
-    be right. What a differential bundle leaves out may lie in one of `bases`; their other images
-    are not loaded. Older layers by which it tells its own are laid out in files without a name in
-    `scratch`, or in the layout's folder.
+    What goes into the daemon is kept in `record`. Tarballs of other platforms than the daemon's may
+    be missing from the folder; what is there must be right. What a differential bundle leaves out
+    may lie in one of `bases`; their other images are not loaded. Older layers by which it tells its
+    own are laid out in files without a name in the layout's folder.
 
     Raises:
         IntegrityError, BundleError: a bundle is not whole or not right; nothing was sent of the
@@ -92,9 +94,7 @@ def load_images(
     """
     for each in (*bases, bundle):
         each.check_files(progress=progress)
-    older = OlderLayers([], daemon, layout, scratch or layout.path)
-    older.bases = [replace(base, older=older.find) for base in bases]
-    supply = Supply(replace(bundle, older=older.find), tuple(older.bases))
+    supply = _supply(bundle, bases, OlderLayers([], daemon, layout, layout.path))
     loaded = []
     fills = any(image.for_layout for image in bundle.lock.image)
     with layout.filling() if fills else nullcontext():
@@ -105,6 +105,36 @@ def load_images(
             if image.for_layout:
                 loaded.append(_to_layout(supply, layout, image, progress))
     return tuple(loaded)
+
+
+def load_nodes(
+    bundle: Bundle,
+    daemons: Mapping[Daemon, Record],
+    layout: Layout,
+    *,
+    bases: Sequence[Bundle] = (),
+    progress: Progress = SILENT,
+) -> tuple[LoadedImage, ...]:
+    """The builder's image, on daemons that run its other nodes; none where it has none.
+
+    What goes into a daemon is kept in its record. Expects the files that `load_images` has checked,
+    and raises what that does.
+    """
+    image = bundle.lock.builder_image
+    if image is None:
+        return ()
+    loaded = []
+    for daemon, record in daemons.items():
+        supply = _supply(bundle, bases, OlderLayers([], daemon, layout, layout.path))
+        supply.check_node(image, daemon)
+        done = _to_daemon(supply, daemon, image, record, progress)
+        loaded.append(replace(done, place=daemon.endpoint.host))
+    return tuple(loaded)
+
+
+def _supply(bundle: Bundle, bases: Sequence[Bundle], older: OlderLayers) -> Supply:
+    older.bases = [replace(base, older=older.find) for base in bases]
+    return Supply(replace(bundle, older=older.find), tuple(older.bases))
 
 
 def _to_daemon(
@@ -175,50 +205,81 @@ def _top(
     return top.descriptor.model_copy(update={"annotations": {DERIVED_FROM: image.digest}})
 
 
+def check_buildx(instance: Instance, environ: Mapping[str, str]) -> Buildx | None:
+    """The buildx that is found here, None where there is none.
+
+    Raises:
+        BuilderError: it does not know a driver option of the builder.
+    """
+    if buildx := Buildx.look(environ):
+        names = {name for node in instance.nodes for name in node.driver_opts}
+        buildx.check_options(instance.driver, names)
+    return buildx
+
+
 def load_builder(
-    lock: Lock,
-    daemon: Daemon,
+    instance: Instance,
+    nodes: Sequence[Daemon],
     store: InstanceStore,
     config_folder: Path,
     *,
     progress: Progress = SILENT,
-) -> LoadedBuilder | None:
-    """The lock's builder as buildx knows it, current for this daemon; None where there is none.
+) -> LoadedBuilder:
+    """The builder as buildx knows it.
 
-    A container that was made from another image or other settings is removed (its cache volume
-    stays), since buildx would go on using it: the next start makes it anew.
+    `nodes` are the daemons that it runs on, as `BuilderEntry.endpoints` has them. A container that
+    was made from another image or other settings is removed (its cache volume stays), since buildx
+    would go on using it: the next start makes it anew.
 
     Raises:
         BuilderError: the name is taken by something else, or the files cannot be written.
     """
-    instance = wanted_instance(lock, daemon.endpoint.buildx_endpoint)
-    image = lock.builder_image
-    if instance is None or image is None:
-        return None
     changed = store.write(instance)
-    container = daemon.container(instance.container)
-    held = daemon.image(str(image.builder_name))
-    if container and not (
-        held and container.image == held.id and made_from(instance, container.environment)
-    ):
-        progress.detail(f"{instance.container}: made from something else, removed")
-        daemon.remove_container(container.id)  # not the one that another job makes meanwhile
-        changed = True
-    changed |= store.make_current(instance, daemon.endpoint.buildx_key)
-    buildkitd = config_folder / instance.name / BUILDKITD_FILE
-    changed |= write_if_changed(buildkitd, instance.files[BUILDKITD_FILE])
+    for node, daemon in zip(instance.nodes, nodes, strict=False):
+        container = daemon.container(node.container)
+        if container and not _is_made_from(container, node, daemon):
+            progress.detail(f"{node.container}: made from something else, removed")
+            daemon.remove_container(container.id)  # not the one that another job makes meanwhile
+            changed = True
+    buildkitd = None
+    if content := instance.nodes[0].files.get(BUILDKITD_FILE):
+        buildkitd = config_folder / instance.name / BUILDKITD_FILE
+        changed |= write_if_changed(buildkitd, content)
     return LoadedBuilder(instance, buildkitd, changed)
 
 
+def use(
+    builder: LoadedBuilder, store: InstanceStore, endpoint: Endpoint, *, default: bool = False
+) -> LoadedBuilder:
+    """The same builder, current for a daemon, as by `docker buildx use`.
+
+    Raises:
+        BuilderError: the files cannot be written.
+    """
+    changed = store.make_current(builder.instance, endpoint.buildx_key, default=default)
+    return replace(builder, changed=builder.changed or changed, is_current=True)
+
+
+def _is_made_from(container: HeldContainer, node: Node, daemon: Daemon) -> bool:
+    held = daemon.image(node.driver_opts["image"])
+    return (
+        held is not None and container.image == held.id and made_from(node, container.environment)
+    )
+
+
 def boot(
-    builder: LoadedBuilder, environ: Mapping[str, str], *, progress: Progress = SILENT
+    builder: LoadedBuilder,
+    buildx: Buildx | None,
+    environ: Mapping[str, str],
+    *,
+    progress: Progress = SILENT,
 ) -> LoadedBuilder:
     """The same builder, running, with the versions that answered.
 
     Raises:
-        BuilderError: buildx is missing, or the builder does not come up.
+        BuilderError: there is no buildx, or the builder does not come up.
     """
-    buildx = Buildx.find(environ)
+    buildx = buildx or Buildx.find(environ)
     task = progress.task(f"boot {builder.instance.name}")
     buildkit = buildx.boot(builder.instance.name, environ, progress.detail)
     task.done(f"BuildKit {buildkit}")

@@ -48,6 +48,15 @@ class Supply:
         if lines:
             raise BundleError(*lines, hint=self.remedy("load BASE {}"))
 
+    def check_node(self, image: LockedImage, daemon: Daemon) -> None:
+        """The same for one image and another daemon.
+
+        Raises:
+            BundleError, DaemonError: see `check`.
+        """
+        if lines := list(self._missing_in_daemon(image, daemon)):
+            raise BundleError(*lines, hint=self.remedy("load BASE {}"))
+
     def platform(self, image: LockedImage, daemon: Daemon) -> LockedPlatform:
         """What of an image is for this daemon.
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from airgapbuild.builder.source_policy import source_policy
+from airgapbuild.destination import parse_destination
 from airgapbuild.lockfile import Lock, write_lock
 from airgapbuild.manifest import parse_manifest
 from airgapbuild.resolve import resolve
+from airgapbuild.source_policy import source_policy
 from tests.support.memory import MemorySource
 from tests.support.program import airgapbuild, document
 
@@ -71,7 +72,7 @@ def converted(policy: dict[str, Any]) -> dict[str, str]:
 def test_each_name_becomes_its_digest_at_the_registry(source: MemorySource) -> None:
     lock = locked(MANIFEST, source)
     kit, python = (image.digest for image in lock.image)
-    policy = source_policy(lock, "inside.example:5000/all")
+    policy = source_policy(lock, parse_destination("inside.example:5000/all"))
     assert converted(policy) == {
         written: f"inside.example:5000/all/{repository}@{digest}"
         for name, tag, repository, digest in (
@@ -111,14 +112,14 @@ def test_a_sealed_builder_gets_nothing_else(source: MemorySource) -> None:
 
 
 def test_one_that_is_not_sealed_may_ask_for_others(source: MemorySource) -> None:
-    policy = source_policy(locked(MANIFEST, source), "inside.example")
+    policy = source_policy(locked(MANIFEST, source), parse_destination("inside.example"))
     assert rules(policy, "DENY") == rules(policy, "ALLOW") == []
 
 
 def test_an_image_without_a_tag_goes_by_its_digest(source: MemorySource) -> None:
     digest = source.publish("one:1", "linux/amd64").descriptor.digest
     text = f'{MANIFEST}\n[images.one]\nref = "one@{digest}"\nrole = "base"\n'
-    found = converted(source_policy(locked(text, source), "i.example"))
+    found = converted(source_policy(locked(text, source), parse_destination("i.example")))
     assert found[f"docker.io/library/one@{digest}"] == f"i.example/library/one@{digest}"
     assert len(found) == 10
 
@@ -126,7 +127,7 @@ def test_an_image_without_a_tag_goes_by_its_digest(source: MemorySource) -> None
 def test_the_command_prints_it(source: MemorySource, tmp_path: Path) -> None:
     lock = locked(SEALED, source)
     write_lock(tmp_path / "airgapbuild.lock", lock)
-    wanted = json.loads(json.dumps(source_policy(lock, "i.example")))
+    wanted = json.loads(json.dumps(source_policy(lock, parse_destination("i.example"))))
     options = ("source-policy", "--registry", "i.example")
     assert json.loads(airgapbuild(*options, cwd=tmp_path).stdout) == wanted
     told = document(airgapbuild(*options, "--json", "airgapbuild.lock", cwd=tmp_path))
@@ -136,7 +137,7 @@ def test_the_command_prints_it(source: MemorySource, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("--registry", "https://i.example"), 2, "--registry: 'https://i.example' is no registry"),
+        (("--registry", "https://i.example"), 2, "'https://i.example' is no registry"),
         (("none.lock",), 4, "none.lock: there is no such file"),
     ],
 )

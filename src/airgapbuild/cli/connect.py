@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from airgapbuild.cli.inputs import own_folder
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airgapbuild.bundle.signature import Policy
     from airgapbuild.cli.console import Console
     from airgapbuild.engine.daemon import Daemon
+    from airgapbuild.lockfile import Lock
     from airgapbuild.manifest import Manifest
     from airgapbuild.signing import SshKeygen
 
@@ -55,6 +56,27 @@ def image_source(registries: RegistrySource, folder: Path) -> Iterator[Transport
     """Where the images of a manifest, which lies in `folder`, come from."""
     with closing(DaemonSource(_daemon, own_folder("XDG_CACHE_HOME", ".cache"))) as saved:
         yield Transports(registries, saved, folder)
+
+
+@contextmanager
+def node_daemons(lock: Lock, daemon: Daemon) -> Iterator[tuple[Daemon, ...]]:
+    """The daemons that a lock's builder runs on, in the order of its nodes.
+
+    `daemon` is the one that "default" stands for; another node that is there gets it, too.
+    """
+    from airgapbuild.engine.daemon import Daemon
+    from airgapbuild.engine.endpoint import DEFAULT_CONTEXT, find_node_endpoint
+
+    with ExitStack() as stack:
+
+        def connect(text: str) -> Daemon:
+            if text == DEFAULT_CONTEXT:
+                return daemon
+            found = find_node_endpoint(text, os.environ)
+            is_same = found.host == daemon.endpoint.host
+            return daemon if is_same else stack.enter_context(Daemon.connect(found))
+
+        yield tuple(connect(text) for text in (lock.builder.endpoints if lock.builder else ()))
 
 
 def _daemon() -> Daemon:

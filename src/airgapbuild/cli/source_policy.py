@@ -45,15 +45,11 @@ def source_policy_command(
     """
     console = Console("source-policy", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
-        from airgapbuild.builder.source_policy import source_policy
-        from airgapbuild.errors import UsageError
+        from airgapbuild.destination import parse_destination
         from airgapbuild.lockfile import read_lock
-        from airgapbuild.oci.reference import parse_prefix
+        from airgapbuild.source_policy import source_policy
 
-        try:
-            place = parse_prefix(registry) if registry else None
-        except ValueError as error:
-            raise UsageError(f"--registry: {error}") from error
+        place = parse_destination(registry) if registry else None
         policy = source_policy(read_lock(lock), place)
         if not as_json:
             console.write(json.dumps(policy, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""A source policy for BuildKit: what a lock pins, and nothing else.
+"""Lock → a source policy for BuildKit: what the lock pins, and nothing else.
 
 Each name of the lock is converted to its digest, at the registry that the site has. BuildKit
 evaluates what a conversion has made once more, and of several rules that deny or allow, the last
@@ -13,9 +13,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from airgapbuild.destination import parse_destination
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airgapbuild.destination import Destination
     from airgapbuild.lockfile import Lock, LockedImage
     from airgapbuild.oci.reference import Reference
 
@@ -23,14 +26,14 @@ VERSION: Final = 1
 _SCHEME: Final = "docker-image://"
 
 
-def source_policy(lock: Lock, registry: str | None = None) -> dict[str, Any]:
+def source_policy(lock: Lock, place: Destination | None = None) -> dict[str, Any]:
     """The policy, as JSON has it.
 
-    Images are taken from `registry`, which is a host or a part of one (`host:5000/hub`); without
-    one, from the first mirror that [buildkitd] has for theirs, else from their own. Where the
-    builder is sealed, every other image is denied.
+    Images are taken from below `place`; without one, from the first mirror that [buildkitd] has
+    for their registry, else from that itself. Where the builder is sealed, every other image is
+    denied.
     """
-    moved = dict(pair for image in lock.image for pair in _moved(lock, image, registry))
+    moved = dict(pair for image in lock.image for pair in _moved(lock, image, place))
     sealed = lock.builder is not None and lock.builder.sealed
     targets = dict.fromkeys(moved.values())
     return {
@@ -48,24 +51,20 @@ def source_policy(lock: Lock, registry: str | None = None) -> dict[str, Any]:
 
 
 def _moved(
-    lock: Lock, image: LockedImage, registry: str | None
+    lock: Lock, image: LockedImage, place: Destination | None
 ) -> Iterator[tuple[Reference, Reference]]:
     """Each name by which a build may ask for the image, and what it gets for it."""
-    names = [it for it in image.names if it != image.builder_name] or [image.ref]
-    for name in names:
+    for name in image.tagged or (image.ref,):
         pinned = name.with_digest(image.digest)
-        target = _at(lock, pinned, registry)
+        there = place or _first_mirror(lock, name.registry)
+        target = there.below(pinned) if there else pinned
         for asked in (name, replace(name, digest=image.digest), pinned):
             yield asked, target
 
 
-def _at(lock: Lock, pinned: Reference, registry: str | None) -> Reference:
-    """The same repository where the site has it."""
-    entry = lock.buildkitd.registry.get(pinned.registry)
-    place = registry or (entry.mirrors[0] if entry and entry.mirrors else pinned.registry)
-    host, _, path = place.partition("/")
-    repository = f"{path}/{pinned.repository}" if path else pinned.repository
-    return replace(pinned, registry=host, repository=repository)
+def _first_mirror(lock: Lock, registry: str) -> Destination | None:
+    entry = lock.buildkitd.registry.get(registry)
+    return parse_destination(entry.mirrors[0]) if entry and entry.mirrors else None
 
 
 def _rule(action: str, identifier: str, match_type: str = "EXACT") -> dict[str, Any]:

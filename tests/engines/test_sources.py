@@ -1,4 +1,4 @@
-"""What builds get from a layout that a compact bundle has filled, and loads that share one."""
+"""Where builds get their images: a layout that loads share, or the registry of a site."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from airgapbuild.oci.garbage import held, prune
 from airgapbuild.oci.layout import Layout
 from airgapbuild.oci.reference import parse_reference
 from tests.conftest import ROOM_MB
-from tests.engines.bundles import make_bundle
+from tests.engines.bundles import make_bundle, manifest, with_frontend
 from tests.engines.daemon import Daemon, docker_config
 from tests.engines.process import until
+from tests.engines.registry import Registry
 from tests.engines.site import Site
-from tests.support.program import PROGRAM, document, environment
+from tests.support.program import PROGRAM, airgapbuild, document, environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from tests.engines.layout import Image
     from tests.engines.netns import Namespace
     from tests.engines.parts.part import Shelf
-    from tests.engines.registry import Registry
 
 SCANNER = "docker/buildkit-syft-scanner:stable-1"
 MANIFEST = """\
@@ -172,6 +172,66 @@ def test_loads_and_prunings_share_a_layout(site: Site, compact_bases: Path, tmp_
     assert prune(layout) == ()
     assert load().wait() == 0
     assert set(held(layout)) == kept
+
+
+@pytest.fixture(scope="module")
+def inside(bed: Shelf, blackhole: Namespace) -> Iterator[Registry]:
+    """The site's registry, which has all images below a path."""
+    with Registry.start(bed, namespace=blackhole, path="hub") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def governed(
+    site: Site,
+    inside: Registry,
+    registry: Registry,
+    busybox: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Site:
+    """The same site, whose builds follow the source policy of a lock."""
+    folder = tmp_path_factory.mktemp("locked")
+    (folder / "airgapbuild.toml").write_text(with_frontend(manifest(registry.address, busybox)))
+    assert airgapbuild("lock", cwd=folder).returncode == 0
+    told = airgapbuild("source-policy", "--registry", f"{inside.address}/hub", cwd=folder)
+    (folder / "source-policy.json").write_text(told.stdout)
+    governed = site.copy()
+    policy = str(folder / "source-policy.json")
+    governed.daemon.env["EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"] = policy
+    return governed
+
+
+def test_what_the_lock_has_comes_by_digest(
+    governed: Site, inside: Registry, images: dict[str, Image], busybox: str, tmp_path: Path
+) -> None:
+    base = images[f"library/busybox:{busybox}"].index
+    (tmp_path / "Dockerfile").write_text(
+        "# syntax=docker/dockerfile:1\n"
+        f"FROM busybox:{busybox} AS one\n"
+        "RUN echo built > /greeting\n"
+        f"FROM busybox@{base}\n"
+        f"COPY --from=busybox:{busybox}@{base} /bin/busybox /other\n"
+        "COPY --from=one /greeting /\n"
+    )
+    governed.docker("buildx", "build", "--output", tmp_path / "out", tmp_path)
+    assert (tmp_path / "out" / "greeting").read_text() == "built\n"
+    asked = inside.log.read_text()
+    assert f"/v2/hub/library/busybox/manifests/{base}" in asked
+    frontend = images["docker/dockerfile:1"].index
+    assert f"/v2/hub/docker/dockerfile/manifests/{frontend}" in asked
+    assert f"manifests/{busybox}" not in asked
+
+
+@pytest.mark.parametrize("name", ["bash:5.2", "{registry}/hub/library/bash:5.2", "busybox:latest"])
+def test_everything_else_is_denied(
+    governed: Site, inside: Registry, name: str, tmp_path: Path
+) -> None:
+    name = name.format(registry=inside.address)
+    (tmp_path / "Dockerfile").write_text(f"FROM {name}\nRUN true\n")
+    done = governed.daemon.docker("buildx", "build", tmp_path, config=governed.config, check=False)
+    assert done.returncode == 1
+    assert "denied by policy" in done.stderr
+    assert "bash" not in inside.log.read_text()
 
 
 def _waiting(lock: Path) -> int:
