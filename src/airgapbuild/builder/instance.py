@@ -144,7 +144,7 @@ class InstanceStore:
                 driver=str(document["Driver"]),
                 nodes=tuple(str(node["Name"]) for node in nodes),
                 endpoints=tuple(str(node["Endpoint"]) for node in nodes),
-                is_marked=all(MARK in (node["DriverOpts"] or ()) for node in nodes),
+                is_marked=all(MARK in (node.get("DriverOpts") or ()) for node in nodes),
                 document=raw,
             )
         except FileNotFoundError:
