@@ -11,8 +11,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from airgapbuild.builder.buildkitd import BUILDKITD_FILE
 from airgapbuild.builder.buildx import Buildx
-from airgapbuild.builder.wanted import BUILDKITD_FILE, made_from
+from airgapbuild.builder.wanted import made_from
 from airgapbuild.files import write_if_changed
 from airgapbuild.oci.derived import DERIVED_FROM, derived_index
 from airgapbuild.older import OlderLayers
@@ -197,11 +198,13 @@ def check_buildx(instance: Instance, environ: Mapping[str, str]) -> Buildx | Non
     """The buildx that is found here, None where there is none.
 
     Raises:
-        BuilderError: it does not know a driver option of the builder.
+        BuilderError: it does not know a driver option of the builder, or cannot read its
+            buildkitd.toml.
     """
     if buildx := Buildx.look(environ):
         names = {name for node in instance.nodes for name in node.driver_opts}
         buildx.check_options(instance.driver, names)
+        buildx.check_config(instance.nodes[0].files.get(BUILDKITD_FILE, b""))
     return buildx
 
 

@@ -92,6 +92,7 @@ def load_command(
             raise UsageError("--default makes the builder the current one, --no-use does not")
         from airgapbuild import load
         from airgapbuild.builder.instance import InstanceStore
+        from airgapbuild.builder.there import files_there
         from airgapbuild.builder.wanted import wanted_instance
         from airgapbuild.bundle.reader import open_bundle
         from airgapbuild.cli.connect import node_daemons, policy_for
@@ -108,7 +109,8 @@ def load_command(
         shelf = own_layout(layout)
         environ = endpoint.environ(os.environ)
         kubeconfig = environ.get("KUBECONFIG", "")
-        instance = wanted_instance(opened.lock, endpoint.buildx_endpoint, kubeconfig)
+        there = files_there(opened.lock)
+        instance = wanted_instance(opened.lock, endpoint.buildx_endpoint, kubeconfig, there=there)
         buildx = load.check_buildx(instance, environ) if instance else None
         with Daemon.connect(endpoint) as daemon, node_daemons(opened.lock, daemon) as nodes:
             records = {it: own_record(it) for it in (daemon, *nodes)}

@@ -6,8 +6,10 @@ import re
 import tomllib
 from typing import TYPE_CHECKING, Final
 
+from airgapbuild.builder.buildkitd import BUILDKITD_FILE
 from airgapbuild.builder.buildx import Buildx
-from airgapbuild.builder.wanted import BUILDKITD_FILE, wanted_instance
+from airgapbuild.builder.there import files_there
+from airgapbuild.builder.wanted import wanted_instance
 from airgapbuild.doctor.finding import Finding, ok, problem, warning
 from airgapbuild.doctor.network import lookup_seconds
 from airgapbuild.doctor.nodes import DOCKER_CONTAINER, Node, nodes_of
@@ -122,7 +124,8 @@ def _against_lock(site: Site, stored: StoredInstance) -> Iterator[Finding]:
     if site.lock is None or not isinstance(site.endpoint, Endpoint):
         return
     kubeconfig = site.environ.get("KUBECONFIG", "")
-    wanted = wanted_instance(site.lock, site.endpoint.buildx_endpoint, kubeconfig)
+    there = files_there(site.lock)
+    wanted = wanted_instance(site.lock, site.endpoint.buildx_endpoint, kubeconfig, there=there)
     if wanted is None or site.store.holds(wanted):
         return
     yield problem(
