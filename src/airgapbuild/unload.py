@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airgapbuild.builder.wanted import BUILDKITD_FILE, made_from
+from airgapbuild.builder.buildkitd import BUILDKITD_FILE
+from airgapbuild.builder.wanted import made_from
 from airgapbuild.errors import BuilderError
 from airgapbuild.oci.content import INDEX_TYPES, parse_index
 from airgapbuild.oci.derived import derived_from

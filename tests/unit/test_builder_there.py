@@ -46,7 +46,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def locked(**settings: object) -> Lock:
     buildkitd = Buildkitd.model_validate({"registry": {HOST: settings}}).locked
-    return Lock.model_construct(builder=BuilderEntry(name="airgap"), buildkitd=buildkitd)
+    return Lock.model_construct(
+        version=1, name="keys", image=(), builder=BuilderEntry(name="airgap"), buildkitd=buildkitd
+    )
 
 
 def pair(cert: Path | str, key: Path | str) -> Lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -87,12 +88,17 @@ def _unload_builder(
     lock: Lock, endpoint: Endpoint, nodes: Sequence[Daemon], *, cache: bool
 ) -> tuple[Undone, ...]:
     from airgapbuild.builder.instance import InstanceStore
+    from airgapbuild.builder.there import files_there
     from airgapbuild.builder.wanted import wanted_instance
     from airgapbuild.cli.inputs import own_folder
+    from airgapbuild.errors import BuilderError
     from airgapbuild.unload import unload_builder
 
     kubeconfig = endpoint.environ(os.environ).get("KUBECONFIG", "")
-    instance = wanted_instance(lock, endpoint.buildx_endpoint, kubeconfig)
+    there = {}
+    with suppress(BuilderError):  # without its keys the builder counts as changed
+        there = files_there(lock)
+    instance = wanted_instance(lock, endpoint.buildx_endpoint, kubeconfig, there=there)
     if instance is None:
         return ()
     store, folder = InstanceStore.of(os.environ), own_folder("XDG_CONFIG_HOME", ".config")
