@@ -7,26 +7,27 @@ that it uses are proven.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airgapbuild.builder.buildx import Buildx
-from airgapbuild.builder.wanted import BUILDKITD_FILE, made_from, wanted_instance
+from airgapbuild.builder.wanted import BUILDKITD_FILE, made_from
 from airgapbuild.files import write_if_changed
-from airgapbuild.oci.derived import derived_index
+from airgapbuild.oci.derived import DERIVED_FROM, derived_index
 from airgapbuild.older import OlderLayers
 from airgapbuild.progress import SILENT, Progress
 from airgapbuild.supply import Supply
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from airgapbuild.builder.instance import Instance, InstanceStore
+    from airgapbuild.builder.instance import Instance, InstanceStore, Node
     from airgapbuild.bundle.reader import Bundle
-    from airgapbuild.engine.daemon import Daemon
-    from airgapbuild.leftovers import Record
-    from airgapbuild.lockfile import Lock, LockedImage, LockedPlatform
+    from airgapbuild.engine.daemon import Daemon, HeldContainer
+    from airgapbuild.engine.endpoint import Endpoint
+    from airgapbuild.lockfile import LockedImage, LockedPlatform
     from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.image import PlatformImage
@@ -41,7 +42,7 @@ class LoadedImage:
     platforms: tuple[LockedPlatform, ...]
     """The platforms that are there now: the daemon's own, or those of the layout."""
     place: str
-    """`daemon` or `layout`."""
+    """`daemon` or `layout`; the address of the daemon where it is another node's."""
     id: Digest
     """What it is known by there: the config's digest in a classic store, else that of the index or
     manifest."""
@@ -56,10 +57,12 @@ class LoadedBuilder:
     """What happened to the builder."""
 
     instance: Instance
-    buildkitd: Path
-    """The buildkitd.toml that the builder has, as a file."""
+    buildkitd: Path | None
+    """The buildkitd.toml that the builder has, as a file; None where it can have none."""
     changed: bool
-    """Whether its files had to be written, or its container made anew."""
+    """Whether its files had to be written, or a container made anew."""
+    is_current: bool = False
+    """Whether a plain `docker buildx build` now uses it."""
     buildx: str | None = None
     """The version of the buildx that started it; None where it was not to be started."""
     buildkit: str | None = None
@@ -72,16 +75,14 @@ def load_images(
     layout: Layout,
     *,
     bases: Sequence[Bundle] = (),
-    record: Record | None = None,
-    scratch: Path | None = None,
     progress: Progress = SILENT,
 ) -> tuple[LoadedImage, ...]:
     """The bundle's images, where they are wanted: one that goes to two places is there twice.
 
-    What goes into the daemon is kept in `record`. Tarballs of other platforms than the daemon's may be missing from the folder; what is there must
+    Tarballs of other platforms than the daemon's may be missing from the folder; what is there must
     be right. What a differential bundle leaves out may lie in one of `bases`; their other images
     are not loaded. Older layers by which it tells its own are laid out in files without a name in
-    `scratch`, or in the layout's folder.
+    the layout's folder.
 
     Raises:
         IntegrityError, BundleError: a bundle is not whole or not right; nothing was sent of the
@@ -91,25 +92,50 @@ def load_images(
     """
     for each in (*bases, bundle):
         each.check_files(progress=progress)
-    older = OlderLayers([], daemon, layout, scratch or layout.path)
-    older.bases = [replace(base, older=older.find) for base in bases]
-    supply = Supply(replace(bundle, older=older.find), tuple(older.bases))
-    supply.check(daemon, layout)
+    supply = _supply(bundle, bases, OlderLayers([], daemon, layout, layout.path))
     loaded = []
-    for image in bundle.lock.image:
-        if image.for_daemon:
-            loaded.append(_to_daemon(supply, daemon, image, record, progress))
-        if image.for_layout:
-            loaded.append(_to_layout(supply, layout, image, progress))
+    fills = any(image.for_layout for image in bundle.lock.image)
+    with layout.filling() if fills else nullcontext():
+        supply.check(daemon, layout)
+        for image in bundle.lock.image:
+            if image.for_daemon:
+                loaded.append(_to_daemon(supply, daemon, image, progress))
+            if image.for_layout:
+                loaded.append(_to_layout(supply, layout, image, progress))
     return tuple(loaded)
 
 
+def load_nodes(
+    bundle: Bundle,
+    daemons: Iterable[Daemon],
+    layout: Layout,
+    *,
+    bases: Sequence[Bundle] = (),
+    progress: Progress = SILENT,
+) -> tuple[LoadedImage, ...]:
+    """The builder's image, on daemons that run its other nodes; none where it has none.
+
+    Expects the files that `load_images` has checked, and raises what that does.
+    """
+    image = bundle.lock.builder_image
+    if image is None:
+        return ()
+    loaded = []
+    for daemon in daemons:
+        supply = _supply(bundle, bases, OlderLayers([], daemon, layout, layout.path))
+        supply.check_node(image, daemon)
+        done = _to_daemon(supply, daemon, image, progress)
+        loaded.append(replace(done, place=daemon.endpoint.host))
+    return tuple(loaded)
+
+
+def _supply(bundle: Bundle, bases: Sequence[Bundle], older: OlderLayers) -> Supply:
+    older.bases = [replace(base, older=older.find) for base in bases]
+    return Supply(replace(bundle, older=older.find), tuple(older.bases))
+
+
 def _to_daemon(
-    supply: Supply,
-    daemon: Daemon,
-    image: LockedImage,
-    record: Record | None,
-    progress: Progress,
+    supply: Supply, daemon: Daemon, image: LockedImage, progress: Progress
 ) -> LoadedImage:
     bundle, locked = supply.bundle, supply.platform(image, daemon)
     documents = bundle.image(image, locked)
@@ -118,14 +144,9 @@ def _to_daemon(
     task = progress.task(image.name)
     read = supply.reader(image, locked)
     absent = frozenset(blob.digest for blob in supply.absent(image, locked))
-    identifier = daemon.expected_id(documents)
-    older = daemon.image(str(image.builder_name)) if image.is_builder else None
     outcome = daemon.load(documents, image.names, read, task, absent)
     task.done(outcome.action)
-    if record and older and older.id != identifier:
-        record.add(older.id)  # nobody else gives that name
-    if record and outcome.action == "loaded" and image.names:
-        record.add(identifier)
+    identifier = daemon.expected_id(documents)
     return LoadedImage(image, (locked,), "daemon", identifier, outcome.action, outcome.sent)
 
 
@@ -151,7 +172,7 @@ def _to_layout(
             layout.put(blob, read(blob))
             task.advance(blob.size)
     top = _top(bundle, layout, image, found)
-    named = layout.name(top, tuple(str(name) for name in image.names))
+    named = layout.name(top, tuple(str(name) for name in image.names or (image.ref,)))
     action = "loaded" if sent else "named" if named else "present"
     task.done(action)
     return LoadedImage(image, platforms, "layout", top.digest, action, sent)
@@ -169,53 +190,84 @@ def _top(
     top = derived_index([(locked.platform, documents) for locked, documents in found.items()])
     if not layout.holds(top.descriptor):
         layout.put(top.descriptor, iter([top.raw]))
-    return top.descriptor
+    return top.descriptor.model_copy(update={"annotations": {DERIVED_FROM: image.digest}})
+
+
+def check_buildx(instance: Instance, environ: Mapping[str, str]) -> Buildx | None:
+    """The buildx that is found here, None where there is none.
+
+    Raises:
+        BuilderError: it does not know a driver option of the builder.
+    """
+    if buildx := Buildx.look(environ):
+        names = {name for node in instance.nodes for name in node.driver_opts}
+        buildx.check_options(instance.driver, names)
+    return buildx
 
 
 def load_builder(
-    lock: Lock,
-    daemon: Daemon,
+    instance: Instance,
+    nodes: Sequence[Daemon],
     store: InstanceStore,
     config_folder: Path,
     *,
     progress: Progress = SILENT,
-) -> LoadedBuilder | None:
-    """The lock's builder as buildx knows it, current for this daemon; None where there is none.
+) -> LoadedBuilder:
+    """The builder as buildx knows it.
 
-    A container that was made from another image or other settings is removed (its cache volume
-    stays), since buildx would go on using it: the next start makes it anew.
+    `nodes` are the daemons that it runs on, as `BuilderEntry.endpoints` has them. A container that
+    was made from another image or other settings is removed (its cache volume stays), since buildx
+    would go on using it: the next start makes it anew.
 
     Raises:
         BuilderError: the name is taken by something else, or the files cannot be written.
     """
-    instance = wanted_instance(lock, daemon.endpoint.buildx_endpoint)
-    image = lock.builder_image
-    if instance is None or image is None:
-        return None
     changed = store.write(instance)
-    container = daemon.container(instance.container)
-    held = daemon.image(str(image.builder_name))
-    if container and not (
-        held and container.image == held.id and made_from(instance, container.environment)
-    ):
-        progress.detail(f"{instance.container}: made from something else, removed")
-        daemon.remove_container(container.id)  # not the one that another job makes meanwhile
-        changed = True
-    changed |= store.make_current(instance, daemon.endpoint.buildx_key)
-    buildkitd = config_folder / instance.name / BUILDKITD_FILE
-    changed |= write_if_changed(buildkitd, instance.files[BUILDKITD_FILE])
+    for node, daemon in zip(instance.nodes, nodes, strict=False):
+        container = daemon.container(node.container)
+        if container and not _is_made_from(container, node, daemon):
+            progress.detail(f"{node.container}: made from something else, removed")
+            daemon.remove_container(container.id)  # not the one that another job makes meanwhile
+            changed = True
+    buildkitd = None
+    if content := instance.nodes[0].files.get(BUILDKITD_FILE):
+        buildkitd = config_folder / instance.name / BUILDKITD_FILE
+        changed |= write_if_changed(buildkitd, content)
     return LoadedBuilder(instance, buildkitd, changed)
 
 
+def use(
+    builder: LoadedBuilder, store: InstanceStore, endpoint: Endpoint, *, default: bool = False
+) -> LoadedBuilder:
+    """The same builder, current for a daemon, as by `docker buildx use`.
+
+    Raises:
+        BuilderError: the files cannot be written.
+    """
+    changed = store.make_current(builder.instance, endpoint.buildx_key, default=default)
+    return replace(builder, changed=builder.changed or changed, is_current=True)
+
+
+def _is_made_from(container: HeldContainer, node: Node, daemon: Daemon) -> bool:
+    held = daemon.image(node.driver_opts["image"])
+    return (
+        held is not None and container.image == held.id and made_from(node, container.environment)
+    )
+
+
 def boot(
-    builder: LoadedBuilder, environ: Mapping[str, str], *, progress: Progress = SILENT
+    builder: LoadedBuilder,
+    buildx: Buildx | None,
+    environ: Mapping[str, str],
+    *,
+    progress: Progress = SILENT,
 ) -> LoadedBuilder:
     """The same builder, running, with the versions that answered.
 
     Raises:
-        BuilderError: buildx is missing, or the builder does not come up.
+        BuilderError: there is no buildx, or the builder does not come up.
     """
-    buildx = Buildx.find(environ)
+    buildx = buildx or Buildx.find(environ)
     task = progress.task(f"boot {builder.instance.name}")
     buildkit = buildx.boot(builder.instance.name, environ, progress.detail)
     task.done(f"BuildKit {buildkit}")

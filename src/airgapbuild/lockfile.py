@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import tomli_w
 from pydantic import Field, NonNegativeInt, ValidationError
 
+from airgapbuild.builder_tables import BuilderEntry, builder_problems
 from airgapbuild.buildkitd import Buildkitd
 from airgapbuild.document import Many, Table, meaning_of, parse_document, sorted_messages
 from airgapbuild.errors import LockError
 from airgapbuild.files import write_if_changed
 from airgapbuild.manifest import (
     DAEMON_ROLES,
-    BuilderEntry,
     Manifest,
     NameField,
     Role,
@@ -104,14 +104,20 @@ class LockedImage(Table):
         return Descriptor(media_type=self.media_type, digest=self.digest, size=self.size)
 
     @property
+    def tagged(self) -> tuple[Reference, ...]:
+        """The names that the manifest gives the image; none for a reference without a tag."""
+        plain = [ref for ref in (self.ref, *self.tags) if ref.is_name]
+        names = [Reference(ref.registry, ref.repository, ref.tag) for ref in plain]
+        return tuple(dict.fromkeys(names))
+
+    @property
     def names(self) -> tuple[Reference, ...]:
         """The names that the image gets where it is loaded, its builder name last.
 
         A reference without a tag gives none: the stores of Docker name images by tags.
         """
-        plain = [ref for ref in (self.ref, *self.tags) if ref.is_name]
-        names = [Reference(ref.registry, ref.repository, ref.tag) for ref in plain]
-        return tuple(dict.fromkeys([*names, *([self.builder_name] if self.is_builder else [])]))
+        builder = [self.builder_name] if self.is_builder else []
+        return tuple(dict.fromkeys([*self.tagged, *builder]))
 
     @property
     def is_builder(self) -> bool:
@@ -174,8 +180,8 @@ class Lock(Table):
 
     @property
     def builder_image(self) -> LockedImage | None:
-        """The image that the builder runs, None where no builder is wanted."""
-        return self.find(self.builder.image) if self.builder else None
+        """The image that the builder runs, None where none of these is."""
+        return self.find(self.builder.image) if self.builder and self.builder.image else None
 
 
 def render_lock(lock: Lock) -> bytes:
@@ -235,13 +241,16 @@ def parse_lock(raw: bytes, name: str) -> Lock:
         raise LockError(
             *sorted_messages(document.problems_of(error, Lock)), hint=_EDITED
         ) from error
-    edited = [
+    problems = [
         document.problem(("image", n), f"{image.name} was edited: its checksum does not match")
         for n, image in enumerate(lock.image)
         if image.checksum != _checksum(image)
     ]
-    if edited:
-        raise LockError(*sorted_messages(edited), hint=_EDITED)
+    problems += builder_problems(document)
+    if lock.builder and lock.builder.image and lock.builder_image is None:
+        problems.append(document.problem(("builder", "image"), "is not locked"))
+    if problems:
+        raise LockError(*sorted_messages(problems), hint=_EDITED)
     return lock
 
 

@@ -21,6 +21,7 @@ from pydantic import (
     ValidationInfo,
 )
 
+from airgapbuild.builder_tables import BuilderEntry, builder_problems
 from airgapbuild.buildkitd import Buildkitd, mirror
 from airgapbuild.document import (
     Document,
@@ -78,28 +79,11 @@ _UNITS = {
 }
 LEAST_PART_SIZE: Final = 1 << 20
 """In bytes. A typing error shall not make a thousand files."""
-_BUILDER_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9._-]*", re.ASCII)
 
 
 def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise ValueError(f"'{text}' is no name here: lower-case letters, digits and hyphens")
-    return text
-
-
-def builder_name(text: str) -> str:
-    """The name of a buildx builder that `text` is.
-
-    Raises:
-        ValueError: it is none; "default" is the name of the context's own.
-
-    Source: docker/buildx store/util.go, `ValidateName`.
-    """
-    if not _BUILDER_NAME.fullmatch(text) or text.lower() == "default":
-        raise ValueError(
-            f"'{text}' is no builder name: a letter, then letters, digits, '.', '-' or '_', "
-            "and not 'default'"
-        )
     return text
 
 
@@ -230,23 +214,6 @@ class PolicyEntry(Table):
     )
 
 
-class BuilderEntry(Table):
-    """The buildx builder that `load` makes."""
-
-    name: Annotated[str, AfterValidator(builder_name)] = Field(
-        description="The builder's name, as in docker buildx ls."
-    )
-    image: str = Field(description="Which image it runs: a key of [images], of role builder.")
-    sealed: bool = Field(
-        default=False,
-        description="Look-ups outside the buildkitd mirrors fail at once instead of stalling.",
-    )
-    driver_opts: dict[str, str] = Field(
-        default={}, description="Options of buildx's docker-container driver; values are strings."
-    )
-    flags: Many[str] = Field(default=(), description="Flags for buildkitd.")
-
-
 class Manifest(Table):
     """The whole of airgapbuild.toml."""
 
@@ -268,7 +235,7 @@ class Manifest(Table):
         description="What it holds beside the images, and how it is packed.",
     )
     policy: PolicyEntry | None = Field(
-        default=None, description="What `verify` and `load` with --file demand of a bundle."
+        default=None, description="What `verify`, `load` and `push` with --file demand of a bundle."
     )
     builder: BuilderEntry | None = Field(default=None, description="The builder, if one is wanted.")
     buildkitd: Buildkitd = Field(
@@ -324,7 +291,8 @@ def parse_manifest(raw: bytes, name: str, *, folder: Path) -> Manifest:
     except ValueError as error:
         raise ManifestError(str(error)) from error
     problems = [
-        *_builder_problems(document),
+        *builder_problems(document),
+        *_builder_image_problems(document),
         *_name_problems(document),
         *_registry_problems(document),
         *_nameless_problems(document),
@@ -347,7 +315,8 @@ def _table(values: dict[str, Any], key: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _builder_problems(document: Document) -> list[tuple[int, str]]:
+def _builder_image_problems(document: Document) -> list[tuple[int, str]]:
+    """A builder of an image that is not declared, or not as one."""
     images = _table(document.values, "images")
     name = _table(document.values, "builder").get("image")
     if not isinstance(name, str):

@@ -36,6 +36,15 @@ def manifest_lines(
     return "".join(f"{line}\n" for line in lines)
 
 
+def manifest_tables(images: Iterable[tuple[Reference, Role, Iterable[Platform]]]) -> str:
+    """The tables of several images, each under a name of its own."""
+    tables: dict[str, str] = {}
+    for reference, role, platforms in images:
+        name = _name(reference, tables)
+        tables[name] = manifest_lines(reference, role, platforms, tables)
+    return "\n".join(tables.values())
+
+
 def _line(key: str, value: str | list[str]) -> str:
     return f"{key} = {json.dumps(value)}"  # of such values TOML and JSON think alike
 

@@ -14,11 +14,12 @@ import pytest
 
 from airgapbuild.builder.buildkitd import render, sealing
 from airgapbuild.builder.buildx import Buildx
-from airgapbuild.builder.instance import Instance, InstanceStore
+from airgapbuild.builder.instance import MARK, Instance, InstanceStore, Node
 from airgapbuild.buildkitd import Buildkitd
 from airgapbuild.engine.daemon import Daemon
 from airgapbuild.engine.endpoint import find_endpoint
 from airgapbuild.errors import BuilderError
+from airgapbuild.oci.platform import Platform
 from tests.engines import layout
 from tests.engines.daemon import BOOTING, Engine, Store, docker_config
 from tests.engines.daemon import Buildx as BedBuildx
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
 
 IMAGE = "moby/buildkit:v0.34.2"
 NAME = "127.0.0.1:1/airgapbuild/moby/buildkit:v0.34.2"
+CONTAINER = "buildx_buildkit_airgap0"
 FLAGS = ("--allow-insecure-entitlement=network.host",)
-OPTIONS = {"image": NAME, "network": "host"}
+OPTIONS = {"image": NAME, "network": "host", MARK: "1"}
 CONFIG = """
 insecure-entitlements = ["network.host"]
 history = { maxAge = 3600, maxEntries = 10 }
@@ -102,7 +104,7 @@ def environ(ready: BedDaemon, config: Path) -> Iterator[dict[str, str]]:
 
 def instance(config: Buildkitd | None = None, **options: str) -> Instance:
     files = {"buildkitd.toml": render(config)} if config else {}
-    return Instance("airgap", "default", OPTIONS | options, FLAGS, files)
+    return Instance("airgap", (Node("airgap0", "default", OPTIONS | options, FLAGS, files),))
 
 
 def parsed(text: str) -> Buildkitd:
@@ -139,18 +141,18 @@ def test_a_builder_boots_and_is_the_one_that_builds(
     assert "31h0m0s" in said
 
     with Daemon.connect(endpoint) as daemon:
-        container, image = daemon.container(wanted.container), daemon.image(NAME)
+        container, image = daemon.container(CONTAINER), daemon.image(NAME)
         assert container is not None
         assert image is not None
         assert container.running
         assert (container.image, container.image_name) == (image.id, NAME)
         assert "HTTPS_PROXY=http://127.0.0.1:1" in container.environment
         assert container.command == ("--config", "/etc/buildkit/buildkitd.toml", *FLAGS)
-        daemon.remove_container(wanted.container)
-        daemon.remove_container(wanted.container)
-        assert daemon.container(wanted.container) is None
+        daemon.remove_container(CONTAINER)
+        daemon.remove_container(CONTAINER)
+        assert daemon.container(CONTAINER) is None
     volumes = ready.docker("volume", "ls", "-q").stdout
-    assert f"{wanted.container}_state" in volumes
+    assert f"{CONTAINER}_state" in volumes
     assert Buildx.find(environ).boot("airgap", environ, print) == "0.34.2"
 
 
@@ -159,7 +161,7 @@ def test_an_instance_is_byte_for_byte_what_buildx_writes(
     ready: BedDaemon, environ: dict[str, str], config: Path, tmp_path: Path
 ) -> None:
     options = {**OPTIONS, "env.X": 'a&b<c>"é'}
-    wanted = Instance("Airgap", ready.host, options, FLAGS)
+    wanted = Instance("Airgap", (Node("airgap0", ready.host, options, FLAGS),))
     given = [f"--driver-opt={key}={value}" for key, value in options.items() if key != "env.X"]
     quoted = options["env.X"].replace('"', '""')
     given.append(f'--driver-opt="env.X={quoted}"')
@@ -170,6 +172,18 @@ def test_an_instance_is_byte_for_byte_what_buildx_writes(
     assert written.document == wanted.document()
     assert not InstanceStore.of(environ).write(wanted)
     assert not InstanceStore.of(environ).make_current(wanted, ready.host)
+
+    other = tmp_path / "docker.sock"
+    other.symlink_to(ready.socket)
+    append = ("buildx", "create", "--append", "--name=Airgap", "--node=farm")
+    ready.docker(
+        *append, "--platform=linux/arm/v7,linux/arm64/v8", f"unix://{other}", config=config
+    )
+    arm = (Platform("linux", "arm", "v7"), Platform("linux", "arm64"))
+    farm = Node("farm", f"unix://{other}", flags=FLAGS, platforms=arm)
+    two = InstanceStore.of(environ).read("airgap")
+    assert two is not None
+    assert two.document == Instance("Airgap", (*wanted.nodes, farm)).document()
 
 
 @on(*OLDER_BUILDX, (("28.5", "containerd"), "newest"))
@@ -191,8 +205,7 @@ def test_buildx_writes_the_same_file_for_a_config(
 
 @on(*NEWEST_BUILDX, *OLDER_BUILDX)
 def test_an_image_that_is_not_there_is_told_in_buildx_s_words(environ: dict[str, str]) -> None:
-    missing = Instance("airgap", "default", {"image": "127.0.0.1:1/airgapbuild/nothing:v1"}, FLAGS)
-    InstanceStore.of(environ).write(missing)
+    InstanceStore.of(environ).write(instance(image="127.0.0.1:1/airgapbuild/nothing:v1"))
     with pytest.raises(BuilderError, match=r"does not start: .*127\.0\.0\.1:1") as failed:
         Buildx.find(environ).boot("airgap", environ, print)
     assert "connection refused" in failed.value.message
@@ -200,9 +213,9 @@ def test_an_image_that_is_not_there_is_told_in_buildx_s_words(environ: dict[str,
 
 @on((("28.5", "containerd"), "newest"))
 def test_a_config_that_buildkit_refuses_is_told(environ: dict[str, str]) -> None:
-    InstanceStore.of(environ).write(
-        Instance("airgap", "default", OPTIONS, FLAGS, {"buildkitd.toml": b'root = "/dev/null"\n'})
-    )
+    files = {"buildkitd.toml": b'root = "/dev/null"\n'}
+    node = Node("airgap0", "default", OPTIONS, FLAGS, files)
+    InstanceStore.of(environ).write(Instance("airgap", (node,)))
     with pytest.raises(BuilderError, match=r"does not start: buildkitd: .*/dev/null"):
         Buildx.find(environ).boot("airgap", environ, print)
 
@@ -241,10 +254,10 @@ def test_a_sealed_builder_fails_at_once_behind_a_silent_firewall(
 BOOT = """
 import os
 from airgapbuild.builder.buildx import Buildx
-from airgapbuild.builder.instance import Instance, InstanceStore
+from airgapbuild.builder.instance import MARK, Instance, InstanceStore, Node
 from airgapbuild.engine.endpoint import find_endpoint
 endpoint = find_endpoint(None, os.environ)
-instance = Instance("airgap", endpoint.buildx_endpoint, {options}, {flags})
+instance = Instance("airgap", (Node("airgap0", endpoint.buildx_endpoint, {options}, {flags}),))
 InstanceStore.of(os.environ).write(instance)
 InstanceStore.of(os.environ).make_current(instance, endpoint.buildx_key)
 print(Buildx.find(os.environ).boot("airgap", os.environ, lambda line: None))

@@ -529,6 +529,24 @@ def test_a_name_that_is_taken_is_exit_9(machine: Machine) -> None:
     assert machine.instance.read_text() == '{"Name":"airgap","Driver":"remote"}'
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"Nodes":[', '"Nodes":[{"Endpoint":"farm"},', "the builder Airgap has several nodes"),
+        ('"default"', '"farm"', "the builder Airgap does not run on this daemon"),
+        ('"docker-container"', '"remote"', "the builder Airgap does not run on this daemon"),
+    ],
+)
+def test_a_builder_of_other_nodes_is_left_to_airgapbuild(
+    machine: Machine, old: str, new: str, told: str
+) -> None:
+    path = machine.bundle / "builder.json"
+    path.write_text(path.read_text().replace(old, new, 1))
+    vouch(machine.bundle)
+    machine.refuses(9, told)
+    assert not machine.instance.exists()
+
+
 @pytest.mark.parametrize("name", ["../../x", "", "-f"])
 def test_a_name_that_is_none_is_exit_9(machine: Machine, name: str) -> None:
     path = machine.bundle / "builder.json"

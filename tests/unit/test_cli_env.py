@@ -21,7 +21,7 @@ HOST = "tcp://192.0.2.1:2375"
 def loaded(tmp_path: Path) -> dict[str, str]:
     """The environment of a user who has loaded a builder, in a folder with odd characters."""
     env = {"HOME": str(tmp_path / "it's \\ my $HOME"), "DOCKER_HOST": HOST}
-    instance = Instance("airgap", "default")
+    instance = Instance("airgap", ())
     InstanceStore.of(env).make_current(instance, find_endpoint(None, env).buildx_key)
     return env
 

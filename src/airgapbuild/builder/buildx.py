@@ -10,17 +10,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
+from airgapbuild.drivers import NEWEST, newer_options, version_words
 from airgapbuild.errors import BuilderError
 from airgapbuild.oci.platform import parse_platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from airgapbuild.drivers import Driver
     from airgapbuild.oci.platform import Platform
 
+_RELEASE = re.compile(r"(\d+)\.(\d+)", re.ASCII)
 _VERSION = re.compile(r"buildx\s+v?(\d\S*)", re.ASCII)
 # "Buildkit:" up to buildx v0.12, "BuildKit version:" since.
 _BUILDKIT = re.compile(r"^BuildKit(?: version)?:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
+_NODE = re.compile(r"^Name:", re.MULTILINE)
 _PLATFORMS = re.compile(r"^Platforms:\s*(\S.*)", re.MULTILINE)
 _STEP = re.compile(r"#\d+ ")
 _FAILED = re.compile(r"(?:ERROR|Error): *(.*)")
@@ -51,6 +55,14 @@ class Buildx:
     command: tuple[str, ...]
     """`docker buildx`, or `buildx` alone."""
     version: str
+
+    @classmethod
+    def look(cls, environ: Mapping[str, str]) -> Buildx | None:
+        """The buildx that `find` finds, None where there is none that would do."""
+        try:
+            return cls.find(environ)
+        except BuilderError:
+            return None
 
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> Buildx:
@@ -88,22 +100,47 @@ class Buildx:
                 return Answer(found[1].removeprefix("v"), _platforms(done.stdout))
         return None
 
-    def boot(self, name: str, environ: Mapping[str, str], on_line: Callable[[str], None]) -> str:
-        """The version of the BuildKit that runs once the builder is up.
+    def check_options(self, driver: Driver, names: Iterable[str]) -> None:
+        """Returns if this buildx knows all of these driver options.
 
-        `on_line` gets what buildx says meanwhile.
+        Another one would refuse whatever it is asked about a builder that has them. A buildx that
+        was built without a version is given the benefit of the doubt.
 
         Raises:
-            BuilderError: it does not start; the message is buildx's own.
+            BuilderError: it does not; one line for each option.
+        """
+        found = _RELEASE.match(self.version)
+        version = (int(found[1]), int(found[2])) if found else NEWEST
+        newer = newer_options(driver, names, version) if version > (0, 0) else []
+        if not newer:
+            return
+        needed = version_words(max(since for _, since in newer))
+        raise BuilderError(
+            *(
+                f"buildx {self.version} does not know the driver option '{name}': "
+                f"buildx {version_words(since)} brought it"
+                for name, since in newer
+            ),
+            hint=f"use buildx {needed} or newer, or lock again without it in [builder] driver-opts",
+        )
+
+    def boot(self, name: str, environ: Mapping[str, str], on_line: Callable[[str], None]) -> str:
+        """The version of the BuildKit that runs once every node of the builder is up.
+
+        `on_line` gets what buildx says meanwhile. Where nodes differ, all their versions.
+
+        Raises:
+            BuilderError: a node does not start; the message is buildx's own.
         """
         command = [*self.command, "inspect", "--bootstrap", name]
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as answer:
             status, said = _run(command, environ, answer, on_line)
             answer.seek(0)
             shown = answer.read()
-        found = _BUILDKIT.search(shown)
-        if status == 0 and found:
-            return found[1].removeprefix("v")
+        versions = [version.removeprefix("v") for version in _BUILDKIT.findall(shown)]
+        nodes = len(_NODE.findall(shown.partition("Nodes:")[2]))
+        if status == 0 and versions and len(versions) == nodes:
+            return ", ".join(dict.fromkeys(versions))
         reason = _reason(said) or _reason(shown.splitlines()) or f"exit status {status}"
         hint = f"see for yourself: {' '.join(command)}"
         raise BuilderError(f"builder '{name}' does not start: {reason}", hint=hint)

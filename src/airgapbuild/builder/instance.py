@@ -5,6 +5,7 @@ Written by us because `docker buildx create` refuses the TLS environment of GitL
     $BUILDX_CONFIG | $DOCKER_CONFIG/buildx | ~/.docker/buildx
         .lock               flock, held for every transaction
         current             {"Key":…,"Name":…,"Global":false}
+        defaults/<hash>     a builder's name, by the hash of a key: `docker buildx use --default`
         instances/<name>    one builder, the name in lower case; every file here must be one
 
 Source: docker/buildx store/store.go, store/nodegroup.go, store/util.go, builder/builder.go.
@@ -17,19 +18,27 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from airgapbuild.builder_tables import builder_name
 from airgapbuild.errors import BuilderError
 from airgapbuild.files import replacing
-from airgapbuild.manifest import builder_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-DRIVER: Final = "docker-container"
+    from airgapbuild.drivers import Driver
+    from airgapbuild.oci.platform import Platform
+
+MARK: Final = "env.AIRGAPBUILD_CONFIG"
+"""The option, and with it the variable, by which a node and its container tell that they are ours,
+and what they were made from: buildx never compares an existing container with the instance, and
+another job's container may come from another lock."""
+
 _PRIVATE = 0o600
 _PRIVATE_FOLDER = 0o700
 # Go's encoding/json escapes these for the sake of HTML and JavaScript.
@@ -37,51 +46,58 @@ _GO_ESCAPES = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
 
 
 @dataclass(frozen=True)
-class Instance:
-    """A builder of one node, run by buildx's docker-container driver."""
+class Node:
+    """One of the places where a builder runs."""
 
     name: str
     endpoint: str
-    """A docker context, "default" for whatever the environment says, or a daemon's URL."""
+    """A docker context, "default" for whatever the environment says, or a daemon's URL; what the
+    driver calls it, where that is another one."""
     driver_opts: Mapping[str, str] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     """Flags of buildkitd."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Files for /etc/buildkit in the container, by relative path."""
-
-    @property
-    def node(self) -> str:
-        """The node's name."""
-        return f"{self.name.lower()}0"
+    platforms: tuple[Platform, ...] = ()
+    """What is built here, where it is not left to the node to say."""
 
     @property
     def container(self) -> str:
-        """The name of the container that buildkitd runs in."""
-        return container_name(self.node)
+        """The name of the container that buildkitd runs in, with the docker-container driver."""
+        return f"buildx_buildkit_{self.name}"
+
+    def document(self, *, is_last: bool) -> dict[str, Any]:
+        """What buildx would write, in its order.
+
+        Where a node comes behind, no platforms are an empty list to buildx, and not null.
+        """
+        return {
+            "Name": self.name,
+            "Endpoint": self.endpoint,
+            "Platforms": [_platform(it) for it in self.platforms] or (None if is_last else []),
+            "DriverOpts": dict(sorted(self.driver_opts.items())) or None,
+            "Flags": list(self.flags) or None,
+            "Files": {
+                path: base64.b64encode(content).decode()
+                for path, content in sorted(self.files.items())
+            }
+            or None,
+        }
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A builder."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    driver: Driver = "docker-container"
 
     def document(self) -> bytes:
         """The bytes that buildx would write."""
-        return _go_json(
-            {
-                "Name": self.name,
-                "Driver": DRIVER,
-                "Nodes": [
-                    {
-                        "Name": self.node,
-                        "Endpoint": self.endpoint,
-                        "Platforms": None,
-                        "DriverOpts": dict(sorted(self.driver_opts.items())) or None,
-                        "Flags": list(self.flags) or None,
-                        "Files": {
-                            path: base64.b64encode(content).decode()
-                            for path, content in sorted(self.files.items())
-                        }
-                        or None,
-                    }
-                ],
-                "Dynamic": False,
-            }
-        )
+        nodes = [node.document(is_last=node is self.nodes[-1]) for node in self.nodes]
+        whole = {"Name": self.name, "Driver": self.driver, "Nodes": nodes, "Dynamic": False}
+        return _go_json(whole)
 
 
 @dataclass(frozen=True)
@@ -91,12 +107,11 @@ class StoredInstance:
     name: str
     driver: str
     nodes: tuple[str, ...]
+    endpoints: tuple[str, ...]
+    """Of the nodes, in their order."""
+    is_marked: bool
+    """Whether every node says that airgapbuild wrote it."""
     document: bytes
-
-
-def container_name(node: str) -> str:
-    """The container of a node, as the docker-container driver calls it."""
-    return f"buildx_buildkit_{node}"
 
 
 class InstanceStore:
@@ -123,8 +138,15 @@ class InstanceStore:
         try:
             raw = path.read_bytes()
             document = json.loads(raw)
-            nodes = tuple(str(node["Name"]) for node in document["Nodes"] or ())
-            return StoredInstance(str(document["Name"]), str(document["Driver"]), nodes, raw)
+            nodes = document["Nodes"] or ()
+            return StoredInstance(
+                name=str(document["Name"]),
+                driver=str(document["Driver"]),
+                nodes=tuple(str(node["Name"]) for node in nodes),
+                endpoints=tuple(str(node["Endpoint"]) for node in nodes),
+                is_marked=all(MARK in (node.get("DriverOpts") or ()) for node in nodes),
+                document=raw,
+            )
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -151,9 +173,9 @@ class InstanceStore:
                 the folder cannot be written.
         """
         with self._transaction():
-            self._check_free(instance)
             if self.holds(instance):
                 return False
+            self._check_free(instance)
             self._replace(self._path(instance.name), instance.document())
             return True
 
@@ -165,6 +187,10 @@ class InstanceStore:
         Raises:
             BuilderError: buildx's file is not one.
         """
+        return self._chosen(key) or self._default(key)
+
+    def _chosen(self, key: str) -> str | None:
+        """What `docker buildx use` left."""
         path = self.folder / "current"
         try:
             chosen = json.loads(path.read_bytes())
@@ -178,24 +204,62 @@ class InstanceStore:
             hint = "`docker buildx use NAME` writes it anew"
             raise BuilderError(f"{path}: not what buildx writes: {error!r}", hint=hint) from error
 
-    def make_current(self, instance: Instance, key: str) -> bool:
+    def _default(self, key: str) -> str | None:
+        """What `docker buildx use --default` left."""
+        path = self._default_path(key)
+        try:
+            return path.read_text() or None
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise BuilderError(f"{path}: not what buildx writes: {error}") from error
+
+    def make_current(self, instance: Instance, key: str, *, default: bool = False) -> bool:
         """Whether the builder had to be made the one that a plain `docker buildx build` uses.
 
-        `key` is the endpoint for which it is current: `Endpoint.buildx_key`.
+        `key` is the endpoint for which it is current: `Endpoint.buildx_key`. As its `default` it
+        comes back when another endpoint had another one meanwhile.
 
         Raises:
             BuilderError: the folder cannot be written.
         """
         document = _go_json({"Key": key, "Name": instance.name, "Global": False})
-        path = self.folder / "current"
+        path, default_path = self.folder / "current", self._default_path(key)
         with self._transaction():
-            if path.exists() and path.read_bytes() == document:
+            is_current = path.exists() and path.read_bytes() == document
+            if is_current and (not default or self._default(key) == instance.name):
                 return False
             self._replace(path, document)
-            # A default of `buildx use --default` ends, as it does with `buildx use`.
-            default = hashlib.sha256(key.encode()).hexdigest()[:20]
-            (self.folder / "defaults" / default).unlink(missing_ok=True)
+            if default:
+                default_path.parent.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
+                self._replace(default_path, instance.name.encode())
+            else:
+                default_path.unlink(missing_ok=True)  # as `buildx use` does
             return True
+
+    def remove(self, instance: Instance) -> bool:
+        """Whether the builder was there as it is, and is gone now, as by `docker buildx rm`.
+
+        Where it was the current one, or an endpoint's default, it is no longer.
+
+        Raises:
+            BuilderError: the folder cannot be read or written.
+        """
+        if not self.holds(instance):
+            return False
+        with self._transaction():
+            if not self.holds(instance):
+                return False
+            (self.folder / "activity" / instance.name).unlink(missing_ok=True)
+            shutil.rmtree(self.folder / "refs" / instance.name, ignore_errors=True)
+            self._path(instance.name).unlink()
+            for chosen in (self.folder / "current", *(self.folder / "defaults").glob("*")):
+                if _chooses(chosen, instance.name):
+                    chosen.unlink()
+            return True
+
+    def _default_path(self, key: str) -> Path:
+        return self.folder / "defaults" / hashlib.sha256(key.encode()).hexdigest()[:20]
 
     def _path(self, name: str) -> Path:
         try:
@@ -207,11 +271,10 @@ class InstanceStore:
     def _check_free(self, instance: Instance) -> None:
         name, stored = instance.name, self.read(instance.name)
         hint = f"choose another [builder] name, or remove it: docker buildx rm {name}"
-        if stored and stored.driver != DRIVER:
+        if stored and stored.driver != instance.driver:
             raise BuilderError(f"builder '{name}' exists with driver {stored.driver}", hint=hint)
-        if stored and stored.nodes not in ((), (instance.node,)):
-            nodes = ", ".join(stored.nodes)
-            raise BuilderError(f"builder '{name}' exists with other nodes: {nodes}", hint=hint)
+        if stored and not stored.is_marked and not _is_namesake(stored, instance):
+            raise BuilderError(f"builder '{name}' exists, and is not airgapbuild's", hint=hint)
         context = hashlib.sha256(name.encode()).hexdigest()
         if (self._docker_folder / "contexts" / "meta" / context / "meta.json").exists():
             raise BuilderError(
@@ -240,6 +303,30 @@ class InstanceStore:
         with replacing(staged, mode=_PRIVATE) as file:
             file.write(content)
         staged.replace(path)
+
+
+def _is_namesake(stored: StoredInstance, instance: Instance) -> bool:
+    """Whether it is the same in other words: not every driver can keep a mark."""
+    return (
+        instance.driver != "docker-container"
+        and stored.nodes == tuple(node.name for node in instance.nodes)
+        and stored.endpoints == tuple(node.endpoint for node in instance.nodes)
+    )
+
+
+def _platform(platform: Platform) -> dict[str, str]:
+    """Source: OCI image specification, specs-go/v1/descriptor.go, `Platform`."""
+    variant = {"variant": platform.variant} if platform.variant else {}
+    return {"architecture": platform.architecture, "os": platform.os, **variant}
+
+
+def _chooses(path: Path, name: str) -> bool:
+    """Whether a `current` or a default, which is a bare name, names this builder."""
+    try:
+        raw = path.read_bytes()
+        return raw == name.encode() or json.loads(raw)["Name"] == name
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _go_json(document: Any) -> bytes:  # noqa: ANN401 - any JSON

@@ -3,52 +3,110 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
 
 from airgapbuild.builder.buildkitd import render, sealing
-from airgapbuild.builder.instance import Instance
+from airgapbuild.builder.instance import MARK, Instance, Node
+from airgapbuild.builder_tables import DEFAULT_ENDPOINT
 from airgapbuild.document import meaning_of
+from airgapbuild.drivers import ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from airgapbuild.builder_tables import BuilderEntry, NodeEntry
     from airgapbuild.lockfile import Lock
 
 BUILDKITD_FILE: Final = "buildkitd.toml"
 """The name under which buildx ships the file; it lands in /etc/buildkit of the container."""
 
-_DEFAULT_FLAGS: Final = ("--allow-insecure-entitlement=network.host",)
-"""What `docker buildx create` gives a builder without flags (buildx builder/builder.go)."""
-
-_MARK: Final = "AIRGAPBUILD_CONFIG"
-"""The variable by which a builder's container tells what it was made from: buildx never compares
-an existing container with the instance, and another job's container may come from another lock."""
+_ALLOW: Final = "--allow-insecure-entitlement"
+_HOST_NETWORK: Final = "network.host"
 
 
-def wanted_instance(lock: Lock, endpoint: str = "default") -> Instance | None:
-    """The builder of a lock on an endpoint; None where the manifest wants none."""
-    image = lock.builder_image
-    if lock.builder is None or image is None:
+def wanted_instance(
+    lock: Lock, default: str = DEFAULT_ENDPOINT, kubeconfig: str = ""
+) -> Instance | None:
+    """The builder of a lock; None where the manifest wants none.
+
+    `default` stands where a node's endpoint is "default". `kubeconfig` is what names the cluster;
+    empty: whatever kubectl would go by.
+    """
+    builder = lock.builder
+    if builder is None:
         return None
-    sealed = sealing(lock.buildkitd) if lock.builder.sealed else {}
-    options = {**sealed, **lock.builder.driver_opts, "image": str(image.builder_name)}
-    return _marked(
-        Instance(
-            name=lock.builder.name,
-            endpoint=endpoint,
-            driver_opts=options,
-            flags=lock.builder.flags or _DEFAULT_FLAGS,
-            files={BUILDKITD_FILE: render(lock.buildkitd)},
-        )
+    nodes = tuple(
+        _node(lock, builder, name, entry, _endpoint(builder, name, entry, default, kubeconfig))
+        for name, entry in builder.nodes.items()
     )
+    return Instance(builder.name, nodes, builder.driver)
 
 
-def made_from(instance: Instance, environment: Collection[str]) -> bool:
-    """Whether a container with this environment (`NAME=value`) was made from the instance."""
-    return f"{_MARK}={instance.driver_opts[f'env.{_MARK}']}" in environment
+def made_from(node: Node, environment: Collection[str]) -> bool:
+    """Whether a container with this environment (`NAME=value`) was made from the node."""
+    return f"{MARK.removeprefix(ENVIRONMENT)}={node.driver_opts[MARK]}" in environment
 
 
-def _marked(instance: Instance) -> Instance:
-    files = {name: content.decode() for name, content in instance.files.items()}
-    digest = meaning_of([dict(instance.driver_opts), list(instance.flags), files])
-    return replace(instance, driver_opts={**instance.driver_opts, f"env.{_MARK}": digest})
+def _node(lock: Lock, builder: BuilderEntry, name: str, entry: NodeEntry, endpoint: str) -> Node:
+    options = builder.options_of(entry)
+    if builder.driver == "remote":
+        return Node(name, endpoint, options, platforms=entry.platforms)
+    sealed = sealing(lock.buildkitd) if builder.sealed else {}
+    node = Node(
+        name=name,
+        endpoint=endpoint,
+        driver_opts={**sealed, **options},
+        flags=_flags(lock, builder, entry),
+        files={BUILDKITD_FILE: render(lock.buildkitd)},
+        platforms=entry.platforms,
+    )
+    image = lock.builder_image
+    if builder.driver == "kubernetes" or image is None:
+        return node
+    own = {**node.driver_opts, "image": str(image.builder_name)}
+    return _marked(replace(node, driver_opts=own))
+
+
+def _endpoint(
+    builder: BuilderEntry, name: str, entry: NodeEntry, default: str, kubeconfig: str
+) -> str:
+    """Source: docker/buildx builder/builder.go, `Create`."""
+    if builder.driver == "kubernetes":
+        query = urlencode({"deployment": name, "kubeconfig": kubeconfig})
+        return f"kubernetes:///{builder.name}?{query}"
+    if entry.endpoint in (None, DEFAULT_ENDPOINT):
+        return default
+    return str(entry.endpoint)
+
+
+def _flags(lock: Lock, builder: BuilderEntry, entry: NodeEntry) -> tuple[str, ...]:
+    """The flags with which `docker buildx create` completes those that are given.
+
+    Source: docker/buildx builder/builder.go, `parseBuildkitdFlags`.
+    """
+    flags = builder.flags_of(entry)
+    allowed = _allowed(flags)
+    network = builder.options_of(entry).get("network")
+    if network == "host" and builder.driver == "docker-container":
+        is_missing = _HOST_NETWORK not in allowed
+    else:
+        is_missing = not allowed and _HOST_NETWORK not in lock.buildkitd.insecure_entitlements
+    return (*flags, f"{_ALLOW}={_HOST_NETWORK}") if is_missing else flags
+
+
+def _allowed(flags: tuple[str, ...]) -> set[str]:
+    """What flags allow, written in one word or in two."""
+    pairs = zip_longest(flags, flags[1:], fillvalue="")
+    return {
+        flag.partition("=")[2] or following
+        for flag, following in pairs
+        if flag.partition("=")[0] == _ALLOW
+    }
+
+
+def _marked(node: Node) -> Node:
+    files = {name: content.decode() for name, content in node.files.items()}
+    digest = meaning_of([dict(node.driver_opts), list(node.flags), files])
+    return replace(node, driver_opts={**node.driver_opts, MARK: digest})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,13 +22,16 @@ from airgapbuild.cli.options import (
     Signers,
     Verbose,
 )
+from airgapbuild.errors import UsageError
 from airgapbuild.words import size_words
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airgapbuild.builder.instance import Instance, InstanceStore
     from airgapbuild.engine.daemon import Daemon
     from airgapbuild.leftovers import OlderBuilder
     from airgapbuild.load import LoadedBuilder, LoadedImage
-    from airgapbuild.lockfile import Lock
     from airgapbuild.oci.digest import Digest
 
 
@@ -45,6 +49,15 @@ def load_command(
     boot: Annotated[
         bool, typer.Option("--boot/--no-boot", help="Start the builder, and ask it its version.")
     ] = True,
+    use: Annotated[
+        bool, typer.Option("--use/--no-use", help="Make it the builder of docker buildx build.")
+    ] = True,
+    default: Annotated[
+        bool,
+        typer.Option(
+            "--default", help="As docker buildx use --default: for this daemon from now on."
+        ),
+    ] = False,
     prune: Annotated[
         bool,
         typer.Option("--prune", help="Remove builder images of ours that the lock does not name."),
@@ -75,13 +88,17 @@ def load_command(
     """
     console = Console("load", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
+        if default and not use:
+            raise UsageError("--default makes the builder the current one, --no-use does not")
         from airgapbuild import load
+        from airgapbuild.builder.instance import InstanceStore
+        from airgapbuild.builder.wanted import wanted_instance
         from airgapbuild.bundle.reader import open_bundle
-        from airgapbuild.cli.connect import policy_for
-        from airgapbuild.cli.inputs import own_folder, own_layout, own_record
+        from airgapbuild.cli.connect import node_daemons, policy_for
+        from airgapbuild.cli.inputs import own_layout, own_record
         from airgapbuild.engine.daemon import Daemon
         from airgapbuild.engine.endpoint import find_endpoint
-        from airgapbuild.leftovers import prune_builders, sweep
+        from airgapbuild.leftovers import prune_builders
 
         policy = policy_for(bundles, file, allowed_signers, min_serial)
         of_bases = replace(policy, min_serial=None)  # they are older
@@ -89,18 +106,29 @@ def load_command(
         opened = open_bundle(bundles[-1], policy=policy)
         endpoint = find_endpoint(host, os.environ)
         shelf = own_layout(layout)
-        with Daemon.connect(endpoint) as daemon:
-            record = own_record(daemon)
-            images = load.load_images(
-                *(opened, daemon, shelf),
-                bases=bases,
-                record=record,
-                scratch=own_folder("XDG_CACHE_HOME", ".cache"),
-                progress=console,
+        environ = endpoint.environ(os.environ)
+        kubeconfig = environ.get("KUBECONFIG", "")
+        instance = wanted_instance(opened.lock, endpoint.buildx_endpoint, kubeconfig)
+        buildx = load.check_buildx(instance, environ) if instance else None
+        with Daemon.connect(endpoint) as daemon, node_daemons(opened.lock, daemon) as nodes:
+            records = {it: own_record(it) for it in (daemon, *nodes)}
+            others = [it for it in records if it is not daemon]
+            with ExitStack() as watched:
+                for record in records.values():
+                    watched.enter_context(record.watching(opened.lock))
+                images = load.load_images(opened, daemon, shelf, bases=bases, progress=console)
+                images += load.load_nodes(opened, others, shelf, bases=bases, progress=console)
+            store = InstanceStore.of(os.environ)
+            builder = _load_builder(console, instance, nodes, store) if instance else None
+            if builder and use:
+                builder = load.use(builder, store, endpoint, default=default)
+            if builder and boot:
+                builder = load.boot(builder, buildx, environ, progress=console)
+            older = tuple(
+                image for it in records if prune for image in prune_builders(opened.lock, it)
             )
-            builder = _load_builder(console, daemon, opened.lock, boot=boot)
-            older = prune_builders(opened.lock, daemon) if prune else ()
-            swept = sweep(daemon, record, {loaded.id for loaded in images})
+            loaded = {image.id for image in images}
+            swept = tuple(image for record in records.values() for image in record.sweep(loaded))
             if opened.signer:
                 console.say(f"signed by {opened.signer}")
             _say_images(console, daemon, images)
@@ -112,17 +140,13 @@ def load_command(
 
 
 def _load_builder(
-    console: Console, daemon: Daemon, lock: Lock, *, boot: bool
-) -> LoadedBuilder | None:
-    from airgapbuild import load
-    from airgapbuild.builder.instance import InstanceStore
+    console: Console, instance: Instance, nodes: Sequence[Daemon], store: InstanceStore
+) -> LoadedBuilder:
     from airgapbuild.cli.inputs import own_folder
+    from airgapbuild.load import load_builder
 
-    store, folder = InstanceStore.of(os.environ), own_folder("XDG_CONFIG_HOME", ".config")
-    builder = load.load_builder(lock, daemon, store, folder, progress=console)
-    if builder is None or not boot:
-        return builder
-    return load.boot(builder, daemon.endpoint.environ(os.environ), progress=console)
+    folder = own_folder("XDG_CONFIG_HOME", ".config")
+    return load_builder(instance, nodes, store, folder, progress=console)
 
 
 def _say_images(console: Console, daemon: Daemon, images: tuple[LoadedImage, ...]) -> None:
@@ -175,12 +199,15 @@ def _say_builder(
     if builder is None:
         console.say("the bundle asks for no builder")
         return
+    name = builder.instance.name
     state = f"runs BuildKit {builder.buildkit}" if builder.buildkit else "is written, not started"
-    console.say(f"builder {builder.instance.name} {state}, and is the current one")
+    current = ", and is the current one" if builder.is_current else ""
+    console.say(f"builder {name} {state}{current}")
     has_bases = any(loaded.place == "layout" for loaded in images)
     by_us = has_bases and daemon.endpoint.docker == "docker"  # it has no --host
     build = "airgapbuild build" if by_us else f"{daemon.endpoint.docker} buildx build"
-    console.say(f"now: {build} .")
+    chosen = "" if builder.is_current else f"--builder {name} "
+    console.say(f"now: {build} {chosen}.")
 
 
 def _document(
@@ -213,9 +240,13 @@ def _document(
         "builder": builder
         and {
             "name": builder.instance.name,
-            "container": builder.instance.container,
-            "buildkitd": str(builder.buildkitd),
+            "driver": builder.instance.driver,
+            "nodes": [
+                {"name": node.name, "endpoint": node.endpoint} for node in builder.instance.nodes
+            ],
+            "buildkitd": builder.buildkitd and str(builder.buildkitd),
             "changed": builder.changed,
+            "current": builder.is_current,
             "buildx": builder.buildx,
             "buildkit": builder.buildkit,
         },

@@ -12,7 +12,7 @@ from airgapbuild.doctor.finding import Finding, ok, problem, warning
 from airgapbuild.doctor.network import lookup_seconds
 from airgapbuild.doctor.nodes import DOCKER_CONTAINER, Node, nodes_of
 from airgapbuild.engine.daemon import Daemon
-from airgapbuild.engine.endpoint import Endpoint
+from airgapbuild.engine.endpoint import DEFAULT_CONTEXT, Endpoint
 from airgapbuild.errors import BuilderError
 from airgapbuild.lockfile import LOCAL_REGISTRY
 from airgapbuild.registry.proxies import proxy_for
@@ -104,16 +104,25 @@ def check_builder(site: Site) -> Iterator[Finding]:
     else:
         for node in nodes:
             yield from _sealed(site, node)
-        if isinstance(site.daemon, Daemon):
-            for node in nodes:
+        here = tuple(node for node in nodes if _is_here(site, node))
+        if isinstance(site.daemon, Daemon) and here:
+            for node in here:
                 yield from _container(site, site.daemon, node)
-            yield from _running(site, name, site.daemon, nodes)
+            yield from _running(site, name, site.daemon, here)
+
+
+def _is_here(site: Site, node: Node) -> bool:
+    """Whether a node runs on the daemon that is looked into."""
+    endpoint = site.endpoint
+    here = (endpoint.buildx_endpoint, endpoint.host) if isinstance(endpoint, Endpoint) else ()
+    return node.endpoint in (DEFAULT_CONTEXT, *here)
 
 
 def _against_lock(site: Site, stored: StoredInstance) -> Iterator[Finding]:
     if site.lock is None or not isinstance(site.endpoint, Endpoint):
         return
-    wanted = wanted_instance(site.lock, site.endpoint.buildx_endpoint)
+    kubeconfig = site.environ.get("KUBECONFIG", "")
+    wanted = wanted_instance(site.lock, site.endpoint.buildx_endpoint, kubeconfig)
     if wanted is None or site.store.holds(wanted):
         return
     yield problem(

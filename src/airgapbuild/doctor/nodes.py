@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from airgapbuild.builder.instance import MARK
 from airgapbuild.errors import BuilderError
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 DOCKER_CONTAINER: Final = "docker-container"
 _ENVIRONMENT: Final = "env."
-_MARK: Final = "env.AIRGAPBUILD_CONFIG"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Node:
     @property
     def is_ours(self) -> bool:
         """Whether `load` wrote it."""
-        return _MARK in self.options
+        return MARK in self.options
 
 
 def nodes_of(stored: StoredInstance) -> tuple[Node, ...]:

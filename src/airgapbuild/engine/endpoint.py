@@ -115,6 +115,22 @@ def find_endpoint(host: str | None, environ: Mapping[str, str]) -> Endpoint:
     return _by_environment("", "the default", environ)
 
 
+def find_node_endpoint(text: str, environ: Mapping[str, str]) -> Endpoint:
+    """The daemon that buildx reaches by a node's endpoint: a docker context's, or the one at a URL.
+
+    Buildx has no TLS files for an URL.
+
+    Raises:
+        DaemonError: see `find_endpoint`.
+    """
+    origin = f"the builder's node at {text}"
+    if text == DEFAULT_CONTEXT:
+        return find_endpoint(None, environ)
+    if "://" in text:
+        return Endpoint(_parse_host(text, origin), None, None, origin)
+    return _by_context(text, origin, docker_folder(environ))
+
+
 def _by_environment(host: str, origin: str, environ: Mapping[str, str]) -> Endpoint:
     tls = _tls_by_environment(environ)
     if not host:

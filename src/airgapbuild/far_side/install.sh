@@ -262,6 +262,12 @@ set_up_builder() {
 	case $name in
 	'' | [!A-Za-z]* | *[!A-Za-z0-9._-]*) fail 9 "builder.json: cannot be read" ;;
 	esac
+	elsewhere="use: airgapbuild load, or --no-builder"
+	case $(cat builder.json) in
+	*'"Endpoint":'*'"Endpoint":'*) fail 9 "the builder $name has several nodes" "$elsewhere" ;;
+	*'"Driver":"docker-container"'*'"Endpoint":"default"'*) ;;
+	*) fail 9 "the builder $name does not run on this daemon" "$elsewhere" ;;
+	esac
 	lower=$(printf '%s' "$name" | tr '[:upper:]' '[:lower:]')
 	: "${HOME:?must be set: docker keeps its settings there}"
 	write_instance
