@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.register_profile("few", deadline=None, max_examples=10)
 hypothesis.settings.load_profile("untimed")
 
 
