@@ -96,8 +96,10 @@ def load_images(
     supply = _supply(bundle, bases, OlderLayers([], daemon, layout, layout.path))
     loaded = []
     fills = any(image.for_layout for image in bundle.lock.image)
+    if not layout.path.exists():
+        supply.check(daemon, layout)  # a load that is refused makes no folder
     with layout.filling() if fills else nullcontext():
-        supply.check(daemon, layout)
+        supply.check(daemon, layout)  # now that nobody sweeps out what it finds there
         for image in bundle.lock.image:
             if image.for_daemon:
                 loaded.append(_to_daemon(supply, daemon, image, progress))
