@@ -93,9 +93,10 @@ class Record:
         now = self._daemon.names()
         for image in lock.image:
             new = {now[name] for name in image.names if name in now} - {*images}
-            # Nobody else gives that name: who had it was loaded by us, too.
-            older = {names[it] for it in (image.builder_name,) if image.is_builder and it in names}
-            for identifier in sorted(new | older):
+            if image.is_builder and names.get(image.builder_name) != now.get(image.builder_name):
+                # Nobody else gives that name: who had it was loaded by us, too.
+                new |= {names[it] for it in (image.builder_name,) if it in names}
+            for identifier in sorted(new):
                 self._add(identifier)
 
     def _add(self, image: Digest) -> None:
