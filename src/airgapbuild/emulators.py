@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from airgapbuild.engine.daemon import Daemon
     from airgapbuild.lockfile import Lock, LockedImage
 
-_USUAL: Final = "tonistiigi/binfmt:latest"
+BINFMT: Final = "tonistiigi/binfmt:qemu-v10.2.3"
+"""The image that registers emulators with the kernel."""
+
 _MOUNT: Final = "mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc"
 
 
@@ -29,7 +31,7 @@ def binfmt_image(lock: Lock) -> LockedImage:
     """
     found = next((image for image in lock.image if image.role == "binfmt"), None)
     if found is None:
-        lines = manifest_lines(parse_reference(_USUAL), "binfmt").rstrip()
+        lines = manifest_lines(parse_reference(BINFMT), "binfmt").rstrip()
         hint = f"add it to airgapbuild.toml, then lock and export again:\n{lines}"
         raise BundleError("the bundle has no image of role binfmt", hint=hint)
     return found

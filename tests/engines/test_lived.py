@@ -303,6 +303,7 @@ def test_unload_takes_back_what_load_did(user: User, by: str) -> None:
     left = {Path(path) for path in user.files()}
     assert {path for path in left if data / "layout/blobs" not in path.parents} == {
         data / "layout/.airgapbuild.lock",
+        data / "layout/.airgapbuild.filling.lock",
         data / "layout/index.json",
         data / "layout/oci-layout",
         user.site.config / "buildx/.lock",

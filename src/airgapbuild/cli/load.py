@@ -110,16 +110,18 @@ def load_command(
         from airgapbuild.engine.endpoint import find_endpoint
 
         policy = policy_for(bundles, file, allowed_signers, min_serial)
-        of_bases = replace(policy, min_serial=None)  # they are older
-        bases = [open_bundle(base, policy=of_bases) for base in bundles[:-1]]
+        bases = [  # they are older
+            open_bundle(base, policy=replace(policy, min_serial=None)) for base in bundles[:-1]
+        ]
         opened = open_bundle(bundles[-1], policy=policy)
         emulating = binfmt_image(opened.lock) if binfmt else None
         endpoint = find_endpoint(host, os.environ)
         shelf = own_layout(layout)
         environ = endpoint.environ(os.environ)
-        kubeconfig = environ.get("KUBECONFIG", "")
-        there = files_there(opened.lock)
-        instance = wanted_instance(opened.lock, endpoint.buildx_endpoint, kubeconfig, there=there)
+        instance = wanted_instance(
+            *(opened.lock, endpoint.buildx_endpoint, environ.get("KUBECONFIG", "")),
+            there=files_there(opened.lock),
+        )
         buildx = load.check_buildx(instance, environ) if instance else None
         with Daemon.connect(endpoint) as daemon, node_daemons(opened.lock, daemon) as nodes:
             records = {it: own_record(it) for it in (daemon, *nodes)}
