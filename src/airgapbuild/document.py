@@ -12,7 +12,7 @@ import json
 import re
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Strict, ValidationError
 
@@ -20,6 +20,8 @@ from airgapbuild.oci.digest import Digest, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from pydantic.fields import FieldInfo
 
 _Key: TypeAlias = tuple[str | int, ...]
 _T = TypeVar("_T")
@@ -92,9 +94,8 @@ class Document:
 
     def problems_of(self, error: ValidationError, model: type[BaseModel]) -> list[tuple[int, str]]:
         """One problem for each thing that validation found."""
-        known = _known_keys(model)
         return [
-            self.problem(_readable(item["loc"]), _message(item, known))
+            self.problem(_readable(item["loc"]), _message(item, model))
             for item in error.errors(include_url=False)
         ]
 
@@ -130,6 +131,19 @@ def meaning_of(value: object) -> Digest:
 def sorted_messages(problems: Iterable[tuple[int, str]]) -> tuple[str, ...]:
     """The problems' texts in the order of the file, each once."""
     return tuple(dict.fromkeys(text for _, text in sorted(problems)))
+
+
+def fields_of(model: type[BaseModel]) -> dict[str | int, FieldInfo]:
+    """A table's fields by the keys of the document."""
+    fields = model.model_fields
+    return {field.alias or name: field for name, field in fields.items()}
+
+
+def model_in(annotation: object) -> type[BaseModel] | None:
+    """The model of a field that holds one of it, many, or a table of them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(model_in, get_args(annotation))), None)
 
 
 def _syntax(name: str, text: str, message: str) -> str:
@@ -218,9 +232,10 @@ def _readable(location: tuple[int | str, ...]) -> _Key:
     return tuple(part for part in location if part != "[key]")
 
 
-def _message(item: Any, known: frozenset[str]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+def _message(item: Any, model: type[BaseModel]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     match item["type"]:
         case "extra_forbidden":
+            known = _keys_beside(item["loc"], model)
             near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
             return "unknown key" + (f", did you mean '{near[0]}'?" if near else "")
         case "missing":
@@ -235,7 +250,9 @@ def _message(item: Any, known: frozenset[str]) -> str:  # noqa: ANN401 - pydanti
     return text.replace("Input should be", "must be", 1) + shown
 
 
-def _known_keys(model: type[BaseModel]) -> frozenset[str]:
-    schema = model.model_json_schema()
-    tables = [schema, *schema.get("$defs", {}).values()]
-    return frozenset(key for table in tables for key in table.get("properties", {}))
+def _keys_beside(location: _Key, model: type[BaseModel]) -> tuple[str, ...]:
+    """What the table knows in which this key stands."""
+    for part in location[:-1]:
+        if (field := fields_of(model).get(part)) is not None:
+            model = model_in(field.annotation) or model
+    return tuple(map(str, fields_of(model)))

@@ -7,26 +7,27 @@ that it uses are proven.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from airgapbuild.builder.buildkitd import BUILDKITD_FILE
 from airgapbuild.builder.buildx import Buildx
-from airgapbuild.builder.wanted import BUILDKITD_FILE, made_from
+from airgapbuild.builder.wanted import made_from
 from airgapbuild.files import write_if_changed
-from airgapbuild.oci.derived import derived_index
+from airgapbuild.oci.derived import DERIVED_FROM, derived_index
 from airgapbuild.older import OlderLayers
 from airgapbuild.progress import SILENT, Progress
 from airgapbuild.supply import Supply
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from airgapbuild.builder.instance import Instance, InstanceStore, Node
     from airgapbuild.bundle.reader import Bundle
     from airgapbuild.engine.daemon import Daemon, HeldContainer
     from airgapbuild.engine.endpoint import Endpoint
-    from airgapbuild.leftovers import Record
     from airgapbuild.lockfile import LockedImage, LockedPlatform
     from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
@@ -75,16 +76,14 @@ def load_images(
     layout: Layout,
     *,
     bases: Sequence[Bundle] = (),
-    record: Record | None = None,
-    scratch: Path | None = None,
     progress: Progress = SILENT,
 ) -> tuple[LoadedImage, ...]:
     """The bundle's images, where they are wanted: one that goes to two places is there twice.
 
-    What goes into the daemon is kept in `record`. Tarballs of other platforms than the daemon's may be missing from the folder; what is there must
+    Tarballs of other platforms than the daemon's may be missing from the folder; what is there must
     be right. What a differential bundle leaves out may lie in one of `bases`; their other images
     are not loaded. Older layers by which it tells its own are laid out in files without a name in
-    `scratch`, or in the layout's folder.
+    the layout's folder.
 
     Raises:
         IntegrityError, BundleError: a bundle is not whole or not right; nothing was sent of the
@@ -94,39 +93,41 @@ def load_images(
     """
     for each in (*bases, bundle):
         each.check_files(progress=progress)
-    supply = _supply(bundle, bases, OlderLayers([], daemon, layout, scratch or layout.path))
-    supply.check(daemon, layout)
+    supply = _supply(bundle, bases, OlderLayers([], daemon, layout, layout.path))
     loaded = []
-    for image in bundle.lock.image:
-        if image.for_daemon:
-            loaded.append(_to_daemon(supply, daemon, image, record, progress))
-        if image.for_layout:
-            loaded.append(_to_layout(supply, layout, image, progress))
+    fills = any(image.for_layout for image in bundle.lock.image)
+    if not layout.path.exists():
+        supply.check(daemon, layout)  # a load that is refused makes no folder
+    with layout.filling() if fills else nullcontext():
+        supply.check(daemon, layout)  # now that nobody sweeps out what it finds there
+        for image in bundle.lock.image:
+            if image.for_daemon:
+                loaded.append(_to_daemon(supply, daemon, image, progress))
+            if image.for_layout:
+                loaded.append(_to_layout(supply, layout, image, progress))
     return tuple(loaded)
 
 
 def load_nodes(
     bundle: Bundle,
-    daemons: Mapping[Daemon, Record],
+    daemons: Iterable[Daemon],
     layout: Layout,
     *,
     bases: Sequence[Bundle] = (),
-    scratch: Path | None = None,
     progress: Progress = SILENT,
 ) -> tuple[LoadedImage, ...]:
     """The builder's image, on daemons that run its other nodes; none where it has none.
 
-    What goes into a daemon is kept in its record. Expects the files that `load_images` has checked,
-    and raises what that does.
+    Expects the files that `load_images` has checked, and raises what that does.
     """
     image = bundle.lock.builder_image
     if image is None:
         return ()
     loaded = []
-    for daemon, record in daemons.items():
-        supply = _supply(bundle, bases, OlderLayers([], daemon, layout, scratch or layout.path))
+    for daemon in daemons:
+        supply = _supply(bundle, bases, OlderLayers([], daemon, layout, layout.path))
         supply.check_node(image, daemon)
-        done = _to_daemon(supply, daemon, image, record, progress)
+        done = _to_daemon(supply, daemon, image, progress)
         loaded.append(replace(done, place=daemon.endpoint.host))
     return tuple(loaded)
 
@@ -137,11 +138,7 @@ def _supply(bundle: Bundle, bases: Sequence[Bundle], older: OlderLayers) -> Supp
 
 
 def _to_daemon(
-    supply: Supply,
-    daemon: Daemon,
-    image: LockedImage,
-    record: Record | None,
-    progress: Progress,
+    supply: Supply, daemon: Daemon, image: LockedImage, progress: Progress
 ) -> LoadedImage:
     bundle, locked = supply.bundle, supply.platform(image, daemon)
     documents = bundle.image(image, locked)
@@ -150,14 +147,9 @@ def _to_daemon(
     task = progress.task(image.name)
     read = supply.reader(image, locked)
     absent = frozenset(blob.digest for blob in supply.absent(image, locked))
-    identifier = daemon.expected_id(documents)
-    older = daemon.image(str(image.builder_name)) if image.is_builder else None
     outcome = daemon.load(documents, image.names, read, task, absent)
     task.done(outcome.action)
-    if record and older and older.id != identifier:
-        record.add(older.id)  # nobody else gives that name
-    if record and outcome.action == "loaded" and image.names:
-        record.add(identifier)
+    identifier = daemon.expected_id(documents)
     return LoadedImage(image, (locked,), "daemon", identifier, outcome.action, outcome.sent)
 
 
@@ -183,7 +175,7 @@ def _to_layout(
             layout.put(blob, read(blob))
             task.advance(blob.size)
     top = _top(bundle, layout, image, found)
-    named = layout.name(top, tuple(str(name) for name in image.names))
+    named = layout.name(top, tuple(str(name) for name in image.names or (image.ref,)))
     action = "loaded" if sent else "named" if named else "present"
     task.done(action)
     return LoadedImage(image, platforms, "layout", top.digest, action, sent)
@@ -201,18 +193,20 @@ def _top(
     top = derived_index([(locked.platform, documents) for locked, documents in found.items()])
     if not layout.holds(top.descriptor):
         layout.put(top.descriptor, iter([top.raw]))
-    return top.descriptor
+    return top.descriptor.model_copy(update={"annotations": {DERIVED_FROM: image.digest}})
 
 
 def check_buildx(instance: Instance, environ: Mapping[str, str]) -> Buildx | None:
     """The buildx that is found here, None where there is none.
 
     Raises:
-        BuilderError: it does not know a driver option of the builder.
+        BuilderError: it does not know a driver option of the builder, or cannot read its
+            buildkitd.toml.
     """
     if buildx := Buildx.look(environ):
         names = {name for node in instance.nodes for name in node.driver_opts}
         buildx.check_options(instance.driver, names)
+        buildx.check_config(instance.nodes[0].files.get(BUILDKITD_FILE, b""))
     return buildx
 
 

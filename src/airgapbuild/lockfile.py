@@ -1,8 +1,9 @@
 """airgapbuild.lock: what was decided, as a frozen value.
 
 The lock is all that later steps go by: digests and sizes of each image and platform, and the
-builder and buildkitd tables. It holds no time, host or path, and is written sorted, one key a line,
-so that the same decision is the same bytes and a review shows what moved.
+builder and buildkitd tables, CAs included. It holds no time, host or path of the machine that made
+it, and is written sorted, one key a line, so that the same decision is the same bytes and a review
+shows what moved.
 
 Each image carries two digests of its own table: `entry`, of what the manifest asked for, by which a
 stale lock is known; and `checksum`, of the table's other keys, by which an edited one is.
@@ -16,7 +17,7 @@ import tomli_w
 from pydantic import Field, NonNegativeInt, ValidationError
 
 from airgapbuild.builder_tables import BuilderEntry, builder_problems
-from airgapbuild.buildkitd import Buildkitd
+from airgapbuild.buildkitd import LockedBuildkitd
 from airgapbuild.document import Many, Table, meaning_of, parse_document, sorted_messages
 from airgapbuild.errors import LockError
 from airgapbuild.files import write_if_changed
@@ -104,14 +105,20 @@ class LockedImage(Table):
         return Descriptor(media_type=self.media_type, digest=self.digest, size=self.size)
 
     @property
+    def tagged(self) -> tuple[Reference, ...]:
+        """The names that the manifest gives the image; none for a reference without a tag."""
+        plain = [ref for ref in (self.ref, *self.tags) if ref.is_name]
+        names = [Reference(ref.registry, ref.repository, ref.tag) for ref in plain]
+        return tuple(dict.fromkeys(names))
+
+    @property
     def names(self) -> tuple[Reference, ...]:
         """The names that the image gets where it is loaded, its builder name last.
 
         A reference without a tag gives none: the stores of Docker name images by tags.
         """
-        plain = [ref for ref in (self.ref, *self.tags) if ref.is_name]
-        names = [Reference(ref.registry, ref.repository, ref.tag) for ref in plain]
-        return tuple(dict.fromkeys([*names, *([self.builder_name] if self.is_builder else [])]))
+        builder = [self.builder_name] if self.is_builder else []
+        return tuple(dict.fromkeys([*self.tagged, *builder]))
 
     @property
     def is_builder(self) -> bool:
@@ -166,7 +173,7 @@ class Lock(Table):
     name: NameField
     image: Annotated[Many[LockedImage], Field(min_length=1)]
     builder: BuilderEntry | None = None
-    buildkitd: Buildkitd = Field(default_factory=Buildkitd)
+    buildkitd: LockedBuildkitd = Field(default_factory=LockedBuildkitd)
 
     def find(self, name: str) -> LockedImage | None:
         """The image of this name."""
@@ -187,7 +194,7 @@ def render_lock(lock: Lock) -> bytes:
         image["platform"] = sorted(image["platform"], key=lambda entry: str(entry["platform"]))
         if referrers := image.get("referrer"):
             image["referrer"] = sorted(referrers, key=lambda it: (it["subject"], it["digest"]))
-    return (_HEADER + tomli_w.dumps(_in_order(tables))).encode()
+    return (_HEADER + tomli_w.dumps(_in_order(tables), multiline_strings=True)).encode()
 
 
 def write_lock(path: Path, lock: Lock) -> bool:
@@ -265,10 +272,9 @@ def stale_reasons(manifest: Manifest, lock: Lock) -> tuple[str, ...]:
         for image in lock.image
         if image.name not in manifest.images
     ]
+    wanted = {"builder": manifest.builder, "buildkitd": manifest.buildkitd.locked}
     reasons += [
-        f"{table}: has changed"
-        for table in ("builder", "buildkitd")
-        if getattr(manifest, table) != getattr(lock, table)
+        f"{table}: has changed" for table, value in wanted.items() if value != getattr(lock, table)
     ]
     return tuple(reasons)
 

@@ -23,6 +23,8 @@ from pydantic import (
 
 from airgapbuild.builder_tables import BuilderEntry, builder_problems
 from airgapbuild.buildkitd import Buildkitd, mirror
+from airgapbuild.buildkitd.checks import buildkitd_problems
+from airgapbuild.buildkitd.since import release_of
 from airgapbuild.document import (
     Document,
     Many,
@@ -44,6 +46,7 @@ from airgapbuild.oci.reference import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from airgapbuild.buildkitd.since import Release
     from airgapbuild.oci.digest import Digest
 
 Role: TypeAlias = Literal["builder", "binfmt", "frontend", "base", "tool"]
@@ -235,7 +238,7 @@ class Manifest(Table):
         description="What it holds beside the images, and how it is packed.",
     )
     policy: PolicyEntry | None = Field(
-        default=None, description="What `verify` and `load` with --file demand of a bundle."
+        default=None, description="What `verify`, `load` and `push` with --file demand of a bundle."
     )
     builder: BuilderEntry | None = Field(default=None, description="The builder, if one is wanted.")
     buildkitd: Buildkitd = Field(
@@ -297,6 +300,7 @@ def parse_manifest(raw: bytes, name: str, *, folder: Path) -> Manifest:
         *_registry_problems(document),
         *_nameless_problems(document),
         *_level_problems(document),
+        *buildkitd_problems(document, _buildkit(document)),
         *_daemon_problems(document),
     ]
     try:
@@ -329,6 +333,14 @@ def _builder_image_problems(document: Document) -> list[tuple[int, str]]:
     if role == "builder":
         return []
     return [document.problem(path, f"[images.{name}] must have role = \"builder\", not '{role}'")]
+
+
+def _buildkit(document: Document) -> Release | None:
+    """The BuildKit that the builder's image is pinned to."""
+    name = _table(document.values, "builder").get("image")
+    images = _table(document.values, "images")
+    reference = _parsed(_table(images, name).get("ref")) if isinstance(name, str) else None
+    return release_of(reference) if reference else None
 
 
 def _name_problems(document: Document) -> list[tuple[int, str]]:

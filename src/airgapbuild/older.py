@@ -30,11 +30,14 @@ _READ: Final = 1 << 20
 
 @dataclass
 class OlderLayers:
-    """Finds a layer in bundles, in the layout, or in an image of the daemon, and lays it out."""
+    """Finds a layer in bundles, in the layout, or in an image of the daemon, and lays it out.
+
+    Where there is no daemon or no layout, it is not looked for there.
+    """
 
     bases: Sequence[Bundle]
-    daemon: Daemon
-    layout: Layout
+    daemon: Daemon | None
+    layout: Layout | None
     scratch: Path
     _found: dict[Digest, OlderLayer | None] = field(default_factory=dict)
 
@@ -63,8 +66,8 @@ class OlderLayers:
         return None
 
     def _in_layout(self, digest: Digest) -> ReadableLayer | None:
-        path = self.layout.blob_path(digest)
-        if not path.is_file():
+        path = self.layout.blob_path(digest) if self.layout else None
+        if path is None or not path.is_file():
             return None
         return ReadableLayer(digest, path.stat().st_size, partial(_content, path))
 
@@ -73,6 +76,8 @@ class OlderLayers:
 
         Stores and versions save it under different names, raw or as it came: its digest tells.
         """
+        if self.daemon is None:
+            return None
         holders = [it for it, chain in self.daemon.layer_chains().items() if digest in chain]
         for identifier in holders:
             for _, length, content in saved_files(self.daemon.save(identifier), identifier):

@@ -104,7 +104,7 @@ def resolve(
         name=manifest.name,
         image=tuple(result for result in results if isinstance(result, LockedImage)),
         builder=manifest.builder,
-        buildkitd=manifest.buildkitd,
+        buildkitd=manifest.buildkitd.locked,
     )
 
 

@@ -11,7 +11,7 @@ from airgapbuild.oci.content import Descriptor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from airgapbuild.bundle.index import OlderBlob, RequiredBlob
+    from airgapbuild.bundle.index import RequiredBlob
     from airgapbuild.bundle.reader import Bundle
     from airgapbuild.engine.daemon import Daemon
     from airgapbuild.lockfile import LockedImage, LockedPlatform
@@ -46,7 +46,7 @@ class Supply:
             )
         ]
         if lines:
-            raise BundleError(*lines, hint=self._remedy())
+            raise BundleError(*lines, hint=self.remedy("load BASE {}"))
 
     def check_node(self, image: LockedImage, daemon: Daemon) -> None:
         """The same for one image and another daemon.
@@ -55,7 +55,7 @@ class Supply:
             BundleError, DaemonError: see `check`.
         """
         if lines := list(self._missing_in_daemon(image, daemon)):
-            raise BundleError(*lines, hint=self._remedy())
+            raise BundleError(*lines, hint=self.remedy("load BASE {}"))
 
     def platform(self, image: LockedImage, daemon: Daemon) -> LockedPlatform:
         """What of an image is for this daemon.
@@ -87,12 +87,13 @@ class Supply:
         return found
 
     def reader(self, image: LockedImage, locked: LockedPlatform) -> Read:
-        """Reads a platform's blobs, verified, from its tarball or from a base."""
+        """Reads a platform's blobs, verified, from its tarball, another one, or a base."""
         tarball = self.bundle.alone(image, locked)
+        places = (tarball, self.bundle, *self.bases)
 
         def read(blob: Descriptor) -> Iterator[bytes]:
-            holder = next((it for it in self.bases if it.holds(blob.digest)), tarball)
-            return (tarball if tarball.holds(blob.digest) else holder).blob(image.ref, blob)
+            holder = next((it for it in places if it.holds(blob.digest)), tarball)
+            return holder.blob(image.ref, blob)
 
         return read
 
@@ -104,6 +105,24 @@ class Supply:
             if not any(base.holds(blob.digest) for base in self.bases)
         ]
 
+    def nowhere(self, image: LockedImage, locked: LockedPlatform) -> list[Digest]:
+        """The older layers that a platform's tarball wants and that are not at hand."""
+        references = self.bundle.references(image, locked)
+        return [blob.digest for blob in references if self.bundle.older(blob) is None]
+
+    def remedy(self, command: str) -> str:
+        """What brings what is missing; `command` has braces for the bundle's folder."""
+        bases = [
+            f"the bundle '{base.name}' (airgapbuild.lock {base.digest})"
+            for base in self.bundle.index.against
+            if base.name
+        ]
+        what = " and ".join(bases) or "a bundle that has it"
+        return (
+            f"bring {what}, too: airgapbuild {command.format(self.bundle.folder)}; "
+            "or export again with the --against that holds here"
+        )
+
     def _missing_in_daemon(self, image: LockedImage, daemon: Daemon) -> Iterator[str]:
         locked = self.platform(image, daemon)
         documents = self.bundle.image(image, locked)
@@ -112,7 +131,8 @@ class Supply:
         if (absent or references) and not daemon.holds(documents):
             held = daemon.held_layers(documents, surely=True) if absent else frozenset()
             missing = [blob.digest for blob in absent if blob.digest not in held]
-            yield from _line(image, locked, [*missing, *self._nowhere(references)], "the daemon")
+            missing += self.nowhere(image, locked)
+            yield from missing_line(image, locked, missing, "the daemon")
 
     def _missing_in_layout(self, image: LockedImage, layout: Layout) -> Iterator[str]:
         for locked in self.platforms(image):
@@ -121,29 +141,11 @@ class Supply:
             missing = [it.digest for it in absent if not layout.holds(_descriptor(it))]
             references = self.bundle.references(image, locked)
             if references and not all(map(layout.holds, documents.layers)):
-                missing += self._nowhere(references)
-            yield from _line(image, locked, missing, str(layout.path))
-
-    def _nowhere(self, references: Iterable[OlderBlob]) -> list[Digest]:
-        """The older layers that are not at hand."""
-        return [blob.digest for blob in references if self.bundle.older(blob) is None]
-
-    def _remedy(self) -> str:
-        """What brings what is missing."""
-        folder = self.bundle.folder
-        bases = [
-            f"the bundle '{base.name}' (airgapbuild.lock {base.digest})"
-            for base in self.bundle.index.against
-            if base.name
-        ]
-        what = " and ".join(bases) or "a bundle that has it"
-        return (
-            f"bring {what}, too: airgapbuild load BASE {folder}; "
-            "or export again with the --against that holds here"
-        )
+                missing += self.nowhere(image, locked)
+            yield from missing_line(image, locked, missing, str(layout.path))
 
 
-def _line(
+def missing_line(
     image: LockedImage, locked: LockedPlatform, missing: Iterable[Digest], where: str
 ) -> Iterator[str]:
     """What is missing, in a line; none where nothing is."""

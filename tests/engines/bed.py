@@ -30,6 +30,7 @@ if __name__ == "__main__":
 from tests.engines.parts import (
     browser,
     connected,
+    distribution,
     engines,
     extras,
     images,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 PARTS = {
     part.name: part
     for recipes in (
-        *(engines, programs, referrers, images, extras),
+        *(engines, programs, referrers, distribution, images, extras),
         *(pythons, connected, ssh, browser, shells, workflows),
     )
     for part in recipes.PARTS

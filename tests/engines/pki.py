@@ -15,8 +15,11 @@ OUTSIDE = "registry.test"
 DOCKER_HUB = "registry-1.docker.io"
 """The loopback's name in a namespace where a registry of the bed stands for Docker Hub."""
 
+INSIDE = "registry.inside.example"
+"""The loopback's name in a namespace where a registry of the bed stands for one behind the gap."""
+
 _EXTENSIONS = (
-    f"subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:{OUTSIDE},DNS:{DOCKER_HUB}\n"
+    f"subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:{OUTSIDE},DNS:{DOCKER_HUB},DNS:{INSIDE}\n"
     "extendedKeyUsage=serverAuth,clientAuth\n"
 )
 

@@ -81,6 +81,8 @@ class Registry(process.Service):
         path: str = "",
         proxy_of: Registry | None = None,
         port: int = 0,
+        newest: bool = False,
+        lenient: bool = False,
     ) -> Self:
         """Start a registry on a port, by default a free one, and return when it listens.
 
@@ -88,9 +90,10 @@ class Registry(process.Service):
         user. A `mutual` one has TLS and wants a certificate of its clients. Only a `writable` one
         takes pushes; with `empty` there is nothing in it at first. With a `path` all repositories
         lie below it. One that is a `proxy_of` another has what that has, and keeps what it was
-        asked for.
+        asked for. The `newest` is distribution 3, any other 2.8; a `lenient` one of that takes
+        an index some of whose manifests it lacks.
         """
-        binary = bed.part("registry") / "docker-registry"
+        binary = bed.part("distribution" if newest else "registry") / "docker-registry"
         served = bed.part("images/all") / "storage"
         folder = Path(tempfile.mkdtemp(prefix="bed-registry-"))
         prefix: tuple[str, ...] = namespace.prefix if namespace else ()
@@ -102,6 +105,8 @@ class Registry(process.Service):
             )
             config = registry._config(writable=own, tls=tls or mutual, mutual=mutual)
             config["http"]["addr"] = f"127.0.0.1:{port}"
+            if lenient:
+                config["validation"] = {"manifests": {"indexes": {"platforms": "none"}}}
             if proxy_of:
                 config["proxy"] = {"remoteurl": f"http://{proxy_of.address}"}
             config["auth"] = registry._auth(auth, user, prefix)

@@ -15,7 +15,7 @@ import pytest
 from airgapbuild.builder.buildkitd import render, sealing
 from airgapbuild.builder.buildx import Buildx
 from airgapbuild.builder.instance import MARK, Instance, InstanceStore, Node
-from airgapbuild.buildkitd import Buildkitd
+from airgapbuild.buildkitd import Buildkitd, LockedBuildkitd
 from airgapbuild.engine.daemon import Daemon
 from airgapbuild.engine.endpoint import find_endpoint
 from airgapbuild.errors import BuilderError
@@ -102,13 +102,13 @@ def environ(ready: BedDaemon, config: Path) -> Iterator[dict[str, str]]:
     ready.docker("buildx", "rm", "airgap", config=config, check=False)
 
 
-def instance(config: Buildkitd | None = None, **options: str) -> Instance:
+def instance(config: LockedBuildkitd | None = None, **options: str) -> Instance:
     files = {"buildkitd.toml": render(config)} if config else {}
     return Instance("airgap", (Node("airgap0", "default", OPTIONS | options, FLAGS, files),))
 
 
-def parsed(text: str) -> Buildkitd:
-    return Buildkitd.model_validate(tomllib.loads(text))
+def parsed(text: str) -> LockedBuildkitd:
+    return Buildkitd.model_validate(tomllib.loads(text)).locked
 
 
 def build(daemon: BedDaemon, config: Path, folder: Path, dockerfile: str) -> str:
@@ -235,7 +235,7 @@ def test_a_sealed_builder_fails_at_once_behind_a_silent_firewall(
 ) -> None:
     daemon, config = blackholed
     environ = daemon.env | {"DOCKER_CONFIG": str(config)}
-    wanted = instance(None, **sealing(Buildkitd()))
+    wanted = instance(None, **sealing(LockedBuildkitd()))
     store = InstanceStore.of(environ)
     store.write(wanted)
     store.make_current(wanted, find_endpoint(None, environ).buildx_key)

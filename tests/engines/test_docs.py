@@ -1,8 +1,8 @@
 """Every command of the documentation, run where a reader would run it.
 
 `connected` is a machine that reaches Docker Hub, for which a registry of the bed stands, with its
-ordinary name. `isolated` is one beside a daemon in a network that drops everything. A page's blocks
-share a folder, as if it had been carried over.
+ordinary name. `isolated` is one beside a daemon and a registry in a network that drops all else. A
+page's blocks share a folder, as if it had been carried over.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 
 from tests.engines.daemon import Daemon, docker_config
 from tests.engines.netns import Namespace
-from tests.engines.pki import DOCKER_HUB
+from tests.engines.pki import DOCKER_HUB, INSIDE
 from tests.engines.registry import Registry
 from tests.support.pages import Block, blocks
 from tests.support.program import PROGRAM, environment
@@ -50,13 +50,17 @@ def worlds(bed: Shelf, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dic
     with (
         Namespace("closed", names=(DOCKER_HUB,)) as internet,
         Registry.start(bed, namespace=internet, tls=True, port=443) as hub,
-        Namespace("blackhole") as sealed,
+        Namespace("blackhole", names=(INSIDE,)) as sealed,
+        Registry.start(
+            bed, namespace=sealed, tls=True, writable=True, empty=True, newest=True, port=5000
+        ) as inside,
         Daemon.start(bed, "28.5", "containerd", sealed, data_size_mb=4096) as daemon,
     ):
         connected = environment({"HOME": str(home / "connected"), "SSL_CERT_FILE": str(hub.ca)})
         connected["PATH"] = f"{PROGRAM.parent}:{connected['PATH']}"
         config = docker_config(bed, home / "docker", "newest")
         isolated = {**daemon.env, "HOME": str(home / "isolated"), "DOCKER_CONFIG": str(config)}
+        isolated["SSL_CERT_FILE"] = str(inside.ca)
         isolated["PATH"] = f"{daemon.env['PATH']}:{PROGRAM.parent}"
         yield {"connected": World(internet, connected), "isolated": World(sealed, isolated)}
         daemon.docker("ps", "--all", "--quiet", config=config)

@@ -175,6 +175,9 @@ class _Handler(BaseHTTPRequestHandler):
         size = int(self.headers.get("Content-Length", 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
         asked = Asked(self.command, self.path, headers, self.rfile.read(size))
+        if len(asked.body) < size:  # the client went away
+            self.close_connection = True
+            return
         reply = self.server.owner.reply(asked)
         if reply.hang:
             self.server.owner.stopping.wait(10)
@@ -192,8 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.unsized or reply.cut is not None or reply.stall is not None:
             self.close_connection = True
 
-    def do_POST(self) -> None:
-        self.do_GET()
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_GET  # noqa: N815 - the names that http.server wants
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass

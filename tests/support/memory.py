@@ -103,6 +103,7 @@ class MemorySource:
         layers: tuple[bytes, ...] = (b"base", b"top"),
         attested: bool = True,
         index: bool = True,
+        on_build: tuple[str, ...] = (),
     ) -> Content:
         """Pushes an image under a tag; the index (or its only manifest).
 
@@ -112,7 +113,7 @@ class MemorySource:
         entries: list[dict[str, Any]] = []
         top: Content | None = None
         for platform in map(parse_platform, platforms):
-            top = self._platform(reference, platform, layers)
+            top = self._platform(reference, platform, layers, on_build)
             entries.append({**_fields(top.descriptor), "platform": _platform_fields(platform)})
             if attested and index:
                 entries.append(self._attestation(reference, top.descriptor))
@@ -124,14 +125,18 @@ class MemorySource:
         return top
 
     def _platform(
-        self, reference: Reference, platform: Platform, layers: tuple[bytes, ...]
+        self,
+        reference: Reference,
+        platform: Platform,
+        layers: tuple[bytes, ...],
+        on_build: tuple[str, ...],
     ) -> Content:
         *lower, top = layers
         raws = [*map(_layer, lower), _layer(f"{platform} ".encode() + top)]
         config = json.dumps(
             {
                 **_platform_fields(platform),
-                "config": {},
+                "config": {"OnBuild": list(on_build)} if on_build else {},
                 "rootfs": {
                     "type": "layers",
                     "diff_ids": [digest_of(gzip.decompress(raw)) for raw in raws],

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from airgapbuild.builder.buildkitd import inside_hosts, render, sealing
-from airgapbuild.buildkitd import Buildkitd
+from airgapbuild.buildkitd import Buildkitd, LockedBuildkitd
 
 GOLDEN = Path(__file__).parent / "golden" / "buildkitd.toml"
 
@@ -51,8 +51,8 @@ http = true
 """
 
 
-def parse(text: str) -> Buildkitd:
-    return Buildkitd.model_validate(tomllib.loads(text))
+def parse(text: str) -> LockedBuildkitd:
+    return Buildkitd.model_validate(tomllib.loads(text)).locked
 
 
 def test_every_key_is_written_as_it_was_read() -> None:
@@ -70,17 +70,21 @@ def test_the_order_of_the_keys_does_not_matter() -> None:
 
 
 def test_an_empty_config_is_a_comment() -> None:
-    for empty in (Buildkitd(), parse("[worker.oci]\n[registry]\n")):
-        assert tomllib.loads(render(Buildkitd()).decode()) == {}
+    for empty in (LockedBuildkitd(), parse("[worker.oci]\n[registry]\n")):
+        assert tomllib.loads(render(LockedBuildkitd()).decode()) == {}
         assert render(empty).startswith(b"# ")
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        "debug = true",  # deprecated
-        "worker.oci.gckeepstorage = 1",  # deprecated
         "worker.containerd.enabled = true",
+        'grpc.tls.ca = "/ca.pem"',
+        'worker.oci.userRemapUnsupported = "x"',
+        'worker.oci.networkMode = "none"',
+        f"worker.oci.max-parallelism = {1 << 63}",
+        "compaction.minReclaimPercent = 101",
+        'system.sessionAuthTimeout = "-"',
         "worker.oci.maxParallelism = 4",  # BuildKit spells this one with a hyphen
         "worker.oci.max_parallelism = 4",
         'worker.oci.max-parallelism = "4"',
@@ -94,6 +98,8 @@ def test_an_empty_config_is_a_comment() -> None:
         'insecure-entitlements = ["everything"]',
         "system.maxRegistryConcurrency = 0",
         'registry."docker.io".ca = ["x.pem"]',
+        'registry."docker.io".keypair = [{ key = "/key.pem" }]',
+        'registry."docker.io".mirrors = [{ http = true }]',
         'registry."docker.io".mirrors = ["https://mirror.example"]',
         'registry."docker.io".mirrors = ["mirror.example/UPPER"]',
         'registry."https://docker.io".http = true',

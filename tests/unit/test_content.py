@@ -79,6 +79,20 @@ def test_a_config_tells_platform_and_diff_ids() -> None:
     raw = json.dumps({**PLATFORM, "rootfs": {"type": "layers", "diff_ids": [DIGEST]}}).encode()
     config = parse_config(raw, "x")
     assert (str(config.platform), config.diff_ids) == ("linux/arm64", (DIGEST,))
+    assert config.on_build == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "on_build"),
+    [
+        (None, ()),
+        ({"OnBuild": None, "Env": ["A=b"]}, ()),
+        ({"OnBuild": ["RUN true", "ENV A=b"]}, ("RUN true", "ENV A=b")),
+    ],
+)
+def test_a_config_tells_what_runs_on_build(said: object, on_build: tuple[str, ...]) -> None:
+    raw = json.dumps({**PLATFORM, "config": said, "rootfs": {"diff_ids": []}}).encode()
+    assert parse_config(raw, "x").on_build == on_build
 
 
 @pytest.mark.parametrize(

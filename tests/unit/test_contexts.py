@@ -10,6 +10,7 @@ import pytest
 from airgapbuild.builder.contexts import as_bake, as_compose, as_flags, as_words, contexts_of
 from airgapbuild.errors import BundleError, UsageError
 from airgapbuild.oci.content import OCI_INDEX, Descriptor
+from airgapbuild.oci.derived import DERIVED_FROM
 from airgapbuild.oci.digest import digest_of
 from airgapbuild.oci.layout import Layout
 from tests.support.program import airgapbuild, document
@@ -56,6 +57,36 @@ def test_an_image_is_found_as_dockerfiles_write_it(
     assert contexts == dict.fromkeys(written, f"oci-layout://{tmp_path}@{DIGEST}")
 
 
+def test_an_image_with_raw_layers_goes_by_the_registrys_digest_as_well(tmp_path: Path) -> None:
+    upstream = digest_of(b"upstream")
+    top = Descriptor(
+        media_type=OCI_INDEX, digest=DIGEST, size=5, annotations={DERIVED_FROM: upstream}
+    )
+    Layout(tmp_path).name(top, ("docker.io/library/a:1", "docker.io/library/b:2"))
+    names = {
+        f"{name}{digest}"
+        for name in ("a:1", "a", "b:2", "b")
+        for digest in ("", f"@{DIGEST}", f"@{upstream}")
+    } - {"a", "b"}
+    assert contexts_of(Layout(tmp_path)) == dict.fromkeys(
+        names, f"oci-layout://{tmp_path}@{DIGEST}"
+    )
+
+
+def test_an_image_may_be_known_by_digest_alone(tmp_path: Path) -> None:
+    contexts = contexts_of(filled(tmp_path, f"docker.io/library/a@{DIGEST}"))
+    assert contexts == {f"a@{DIGEST}": f"oci-layout://{tmp_path}@{DIGEST}"}
+
+
+@pytest.mark.parametrize("said", ["sha256:../etc", 1, None])
+def test_an_upstream_digest_that_is_none_is_left_out(tmp_path: Path, said: object) -> None:
+    filled(tmp_path, "docker.io/library/a:1")
+    index = json.loads((tmp_path / "index.json").read_text())
+    index["manifests"][0]["annotations"][DERIVED_FROM] = said
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    assert len(contexts_of(Layout(tmp_path))) == 3
+
+
 def test_the_folder_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     contexts = contexts_of(filled(Path("layout"), "docker.io/library/a:1"))
@@ -92,9 +123,11 @@ def test_files_for_bake_and_compose() -> None:
 def test_an_empty_layout_is_told(tmp_path: Path, content: bytes | None) -> None:
     if content:
         (tmp_path / "index.json").write_bytes(content)
-    with pytest.raises(BundleError, match="no image") as failed:
-        contexts_of(Layout(tmp_path))
-    assert "airgapbuild load" in (failed.value.hint or "")
+    assert contexts_of(Layout(tmp_path)) == {}
+    told = airgapbuild("contexts", "--layout", tmp_path)
+    assert (told.returncode, told.stdout) == (7, "")
+    assert "no image lies in this layout" in told.stderr
+    assert "airgapbuild load" in told.stderr
 
 
 @pytest.mark.parametrize(
@@ -115,8 +148,9 @@ def test_what_others_have_entered_is_left_out(tmp_path: Path, entry: object) -> 
     assert len(contexts_of(Layout(tmp_path))) == 3
 
 
-def test_a_layout_that_is_none(tmp_path: Path) -> None:
-    (tmp_path / "index.json").write_text("[]")
+@pytest.mark.parametrize("content", ["[]", "{", '{"manifests": 1}'])
+def test_a_layout_that_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "index.json").write_text(content)
     with pytest.raises(BundleError, match=r"index\.json"):
         contexts_of(Layout(tmp_path))
 

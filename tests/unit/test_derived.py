@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from airgapbuild.errors import BundleError, IntegrityError
-from airgapbuild.oci.content import DOCKER_MANIFEST, OCI_MANIFEST, Descriptor, content, parse_index
+from airgapbuild.oci.content import (
+    DOCKER_MANIFEST,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Descriptor,
+    content,
+    parse_index,
+)
 from airgapbuild.oci.derived import MAX_RATIO, derived, derived_from, derived_index, raw_layers
 from airgapbuild.oci.digest import Digest, digest_of
 from airgapbuild.oci.image import PlatformImage
@@ -136,16 +144,22 @@ def test_the_largest_size_that_can_be_is_taken() -> None:
     derived(image(f"{OCI_LAYER}+gzip", f"{OCI_LAYER}+gzip"), sizes, "x")
 
 
-def test_several_platforms_have_an_index_and_one_has_its_manifest() -> None:
-    first = derived(image(f"{OCI_LAYER}+gzip", f"{OCI_LAYER}+gzip"), SIZES, "x")
-    second = derived(image(f"{OCI_LAYER}+zstd", f"{OCI_LAYER}+gzip"), SIZES, "x")
-    platforms = (parse_platform("linux/amd64"), parse_platform("linux/arm/v7"))
-    assert derived_index([(platforms[0], first)]) == first.manifest
-    both = derived_index(list(zip(platforms, (first, second), strict=True)))
-    assert parse_index(both, "index").platforms == tuple(
-        (platform, it.manifest.descriptor)
-        for platform, it in zip(platforms, (first, second), strict=True)
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_has_an_index_gets_one(count: int) -> None:
+    index = content(b"{}", OCI_INDEX)
+    images = [
+        (parse_platform(platform), derived(image(f"{OCI_LAYER}{how}", OCI_LAYER), SIZES, "x"))
+        for platform, how in (("linux/amd64", "+gzip"), ("linux/arm/v7", "+zstd"))[:count]
+    ]
+    indexed = [(it, replace(made, upstream=(index, made.upstream[1]))) for it, made in images]
+    assert parse_index(derived_index(indexed), "index").platforms == tuple(
+        (platform, made.manifest.descriptor) for platform, made in images
     )
+
+
+def test_what_has_none_gets_none() -> None:
+    made = derived(image(f"{OCI_LAYER}+gzip", f"{OCI_LAYER}+gzip"), SIZES, "x")
+    assert derived_index([(parse_platform("linux/amd64"), made)]) == made.manifest
 
 
 @pytest.mark.parametrize("annotation", ["", "sha256:", 3, "../../etc/passwd"])

@@ -1,4 +1,4 @@
-"""buildkitd.toml for the builder, and the proxy that seals it."""
+"""buildkitd.toml for the builder with the files that it names, and the proxy that seals it."""
 
 from __future__ import annotations
 
@@ -6,25 +6,40 @@ from typing import TYPE_CHECKING, Any, Final
 
 import tomli_w
 
+from airgapbuild.builder.placement import CONFIG_FOLDER, placements
+
 if TYPE_CHECKING:
-    from airgapbuild.buildkitd import Buildkitd
+    from airgapbuild.buildkitd import LockedBuildkitd
+
+BUILDKITD_FILE: Final = "buildkitd.toml"
+"""The name under which buildx ships the file; it lands in /etc/buildkit of the container."""
 
 _HEADER = "# Written by airgapbuild. Change [buildkitd] in airgapbuild.toml instead.\n"
 _NOWHERE = "http://127.0.0.1:1"
 _LOCAL: Final = ("127.0.0.1", "::1", "localhost")
 
 
-def render(buildkitd: Buildkitd) -> bytes:
+def config_files(buildkitd: LockedBuildkitd) -> dict[str, bytes]:
+    """The files for /etc/buildkit that a lock has all of: buildkitd.toml and the CAs."""
+    files = {BUILDKITD_FILE: render(buildkitd)}
+    for host, placement in placements(buildkitd).items():
+        ca = buildkitd.registry[host].ca
+        files |= {place: it.pem.encode() for place, it in zip(placement.ca, ca, strict=True)}
+    return files
+
+
+def render(buildkitd: LockedBuildkitd) -> bytes:
     """The bytes of buildkitd.toml: sorted, the same for the same tables.
 
     Where there are none, a comment alone: a builder with BuildKit's own defaults.
     """
     tables = buildkitd.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    _place(tables, buildkitd)
     body = tomli_w.dumps(_sorted(tables))
     return (_HEADER + ("\n" + body if body else "")).encode()
 
 
-def sealing(buildkitd: Buildkitd) -> dict[str, str]:
+def sealing(buildkitd: LockedBuildkitd) -> dict[str, str]:
     """Driver options by which whatever buildkitd does not find at an inside host fails at once.
 
     Its proxy is an address where nobody listens, and a refused connection is not retried; the hosts
@@ -40,7 +55,7 @@ def sealing(buildkitd: Buildkitd) -> dict[str, str]:
     return {f"env.{name}": value for name, value in sorted(both.items())}
 
 
-def inside_hosts(buildkitd: Buildkitd) -> tuple[str, ...]:
+def inside_hosts(buildkitd: LockedBuildkitd) -> tuple[str, ...]:
     """The hosts that the builder is meant to reach: all mirrors, and registries of their own.
 
     A registry that only has mirrors stands outside: BuildKit asks it last, after every mirror, and
@@ -53,9 +68,24 @@ def inside_hosts(buildkitd: Buildkitd) -> tuple[str, ...]:
     hosts |= {
         host
         for host, entry in buildkitd.registry.items()
-        if not entry.mirrors or entry.http is not None or entry.insecure is not None
+        if not entry.mirrors or entry.has_connection
     }
     return tuple(sorted(hosts))
+
+
+def _place(tables: dict[str, Any], buildkitd: LockedBuildkitd) -> None:
+    """Puts the paths in the container where a lock has content or paths of other machines."""
+    for host, placement in placements(buildkitd).items():
+        table = tables["registry"][host]
+        there = {path: f"{CONFIG_FOLDER}/{place}" for path, place in placement.there.items()}
+        paths = {
+            "ca": [f"{CONFIG_FOLDER}/{place}" for place in placement.ca],
+            "keypair": [
+                {key: there[pair[key]] for key in pair} for pair in table.get("keypair", ())
+            ],
+            "tlsconfigdir": [there[folder] for folder in table.get("tlsconfigdir", ())],
+        }
+        table |= {key: value for key, value in paths.items() if value}
 
 
 def _sorted(value: Any) -> Any:  # noqa: ANN401 - the values of a TOML document

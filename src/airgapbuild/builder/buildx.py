@@ -6,10 +6,13 @@ import re
 import shutil
 import subprocess
 import tempfile
+import tomllib
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
+from airgapbuild.buildkitd.checks import unreadable_by
+from airgapbuild.buildkitd.since import parse_release
 from airgapbuild.drivers import NEWEST, newer_options, version_words
 from airgapbuild.errors import BuilderError
 from airgapbuild.oci.platform import parse_platform
@@ -82,6 +85,17 @@ class Buildx:
                     raise BuilderError(message, hint=_INSTALL)
                 return cls(command, version)
         raise BuilderError("`docker buildx version` does not work here", hint=_INSTALL)
+
+    def check_config(self, content: bytes) -> None:
+        """Returns if this buildx can read a builder's buildkitd.toml, as it does in each command.
+
+        Raises:
+            BuilderError: it cannot; one line for each key.
+        """
+        release = parse_release(self.version)
+        if release and (problems := unreadable_by(release, tomllib.loads(content.decode()))):
+            hint = f"buildx here is {self.version}: use a newer one, or lock without it"
+            raise BuilderError(*problems, hint=hint)
 
     def ask(self, name: str, environ: Mapping[str, str], seconds: float) -> Answer | None:
         """What a builder says, which is not started for it; None where it says nothing in time."""

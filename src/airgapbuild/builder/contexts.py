@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airgapbuild.errors import BundleError, UsageError
@@ -32,17 +33,33 @@ def contexts_of(layout: Layout) -> dict[str, str]:
     An image that is known by tag is found by its tag, by its digest, and by both.
 
     Raises:
-        BundleError: the layout holds no image, or its index.json is not one.
+        BundleError: the layout's index.json is not one.
     """
     folder = layout.path.absolute()
-    images = layout.images()
-    if not images:
-        hint = "`airgapbuild load BUNDLE` puts base and frontend images there"
-        raise BundleError(f"{folder}: no image lies in this layout", hint=hint)
+    digests = digests_by_name(layout)
+    return {name: f"oci-layout://{folder}@{digest}" for name, digest in digests.items()}
+
+
+def nothing_in(layout: Layout) -> BundleError:
+    """The error of a layout that holds no image."""
+    hint = "`airgapbuild load BUNDLE` puts base and frontend images there"
+    return BundleError(f"{layout.path.absolute()}: no image lies in this layout", hint=hint)
+
+
+def digests_by_name(layout: Layout) -> dict[str, Digest]:
+    """The image in the layout for each name by which BuildKit may look for it.
+
+    One with raw layers goes by the registry's digest as well as by its own.
+
+    Raises:
+        BundleError: the layout's index.json is not one.
+    """
+    upstream = layout.upstream()
     return {
-        written: f"oci-layout://{folder}@{digest}"
-        for name, digest in sorted(images.items())
-        for written in _written(name, digest)
+        written: digest
+        for name, digest in sorted(layout.images().items())
+        for known in dict.fromkeys((digest, upstream.get(name, digest)))
+        for written in _written(name, known)
     }
 
 
@@ -76,9 +93,8 @@ def as_compose(contexts: Mapping[str, str], services: Iterable[str]) -> str:
 
 
 def _written(name: Reference, digest: Digest) -> tuple[str, ...]:
-    tagged = name.familiar
-    repository = name.with_digest(digest).familiar
-    return tagged.removesuffix(":latest"), f"{tagged}@{digest}", repository
+    forms = (name, replace(name, digest=digest), name.with_digest(digest))
+    return tuple(form.context_name for form in forms)
 
 
 def _json(document: object) -> str:

@@ -14,11 +14,15 @@ if TYPE_CHECKING:
 def settings(lock: Lock) -> dict[str, str]:
     """What the tables `builder` and `buildkitd` say, by dotted keys: `builder.sealed`.
 
-    Defaults are left out, and so is a builder that nobody wants.
+    Defaults are left out, and so is a builder that nobody wants. Of a CA the name and the digest
+    are told.
     """
     tables = lock.model_dump(
         mode="json", by_alias=True, exclude_defaults=True, include={"builder", "buildkitd"}
     )
+    for host, registry in lock.buildkitd.registry.items():
+        if registry.ca:
+            tables["buildkitd"]["registry"][host]["ca"] = ", ".join(map(str, registry.ca))
     return dict(_flat((), tables))
 
 

@@ -4,42 +4,47 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import zip_longest
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
-from airgapbuild.builder.buildkitd import render, sealing
+from airgapbuild.builder.buildkitd import config_files, sealing
 from airgapbuild.builder.instance import MARK, Instance, Node
 from airgapbuild.builder_tables import DEFAULT_ENDPOINT
 from airgapbuild.document import meaning_of
 from airgapbuild.drivers import ENVIRONMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from airgapbuild.builder_tables import BuilderEntry, NodeEntry
     from airgapbuild.lockfile import Lock
-
-BUILDKITD_FILE: Final = "buildkitd.toml"
-"""The name under which buildx ships the file; it lands in /etc/buildkit of the container."""
 
 _ALLOW: Final = "--allow-insecure-entitlement"
 _HOST_NETWORK: Final = "network.host"
 
 
 def wanted_instance(
-    lock: Lock, default: str = DEFAULT_ENDPOINT, kubeconfig: str = ""
+    lock: Lock,
+    default: str = DEFAULT_ENDPOINT,
+    kubeconfig: str = "",
+    *,
+    there: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Instance | None:
     """The builder of a lock; None where the manifest wants none.
 
     `default` stands where a node's endpoint is "default". `kubeconfig` is what names the cluster;
-    empty: whatever kubectl would go by.
+    empty: whatever kubectl would go by. `there` are the files that no lock has: `files_there`.
     """
     builder = lock.builder
     if builder is None:
         return None
+    files = {**config_files(lock.buildkitd), **there}
     nodes = tuple(
-        _node(lock, builder, name, entry, _endpoint(builder, name, entry, default, kubeconfig))
+        _node(lock, builder, entry, bare, files)
         for name, entry in builder.nodes.items()
+        for endpoint in [_endpoint(builder, name, entry, default, kubeconfig)]
+        for bare in [Node(name, endpoint, builder.options_of(entry), platforms=entry.platforms)]
     )
     return Instance(builder.name, nodes, builder.driver)
 
@@ -49,18 +54,17 @@ def made_from(node: Node, environment: Collection[str]) -> bool:
     return f"{MARK.removeprefix(ENVIRONMENT)}={node.driver_opts[MARK]}" in environment
 
 
-def _node(lock: Lock, builder: BuilderEntry, name: str, entry: NodeEntry, endpoint: str) -> Node:
-    options = builder.options_of(entry)
+def _node(
+    lock: Lock, builder: BuilderEntry, entry: NodeEntry, bare: Node, files: Mapping[str, bytes]
+) -> Node:
     if builder.driver == "remote":
-        return Node(name, endpoint, options, platforms=entry.platforms)
+        return bare
     sealed = sealing(lock.buildkitd) if builder.sealed else {}
-    node = Node(
-        name=name,
-        endpoint=endpoint,
-        driver_opts={**sealed, **options},
+    node = replace(
+        bare,
+        driver_opts={**sealed, **bare.driver_opts},
         flags=_flags(lock, builder, entry),
-        files={BUILDKITD_FILE: render(lock.buildkitd)},
-        platforms=entry.platforms,
+        files=files,
     )
     image = lock.builder_image
     if builder.driver == "kubernetes" or image is None:
@@ -107,6 +111,6 @@ def _allowed(flags: tuple[str, ...]) -> set[str]:
 
 
 def _marked(node: Node) -> Node:
-    files = {name: content.decode() for name, content in node.files.items()}
+    files = {name: content.decode(errors="surrogateescape") for name, content in node.files.items()}
     digest = meaning_of([dict(node.driver_opts), list(node.flags), files])
     return replace(node, driver_opts={**node.driver_opts, MARK: digest})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from airgapbuild.cli.build import build_command
+from airgapbuild.cli.check import check_command
 from airgapbuild.cli.contexts import contexts_command
 from airgapbuild.cli.diff import diff_command
 from airgapbuild.cli.doctor import doctor_command
@@ -22,11 +23,15 @@ from airgapbuild.cli.init import init_command
 from airgapbuild.cli.inspect import inspect_command
 from airgapbuild.cli.inventory import inventory_command
 from airgapbuild.cli.join import join_command
+from airgapbuild.cli.layout import layout_app
 from airgapbuild.cli.load import load_command
 from airgapbuild.cli.lock import lock_command
 from airgapbuild.cli.outdated import outdated_command
+from airgapbuild.cli.push import push_command
 from airgapbuild.cli.report import report_command
+from airgapbuild.cli.source_policy import source_policy_command
 from airgapbuild.cli.split import split_command
+from airgapbuild.cli.unload import unload_command
 from airgapbuild.cli.verify import verify_command
 
 if TYPE_CHECKING:
@@ -46,10 +51,15 @@ app.command("lock")(lock_command)
 app.command("outdated")(outdated_command)
 app.command("export")(export_command)
 app.command("load")(load_command)
+app.command("unload")(unload_command)
+app.command("push")(push_command)
 app.command("inventory")(inventory_command)
 app.command("build", context_settings={"ignore_unknown_options": True})(build_command)
+app.command("check")(check_command)
 app.command("contexts")(contexts_command)
+app.command("source-policy")(source_policy_command)
 app.command("env")(env_command)
+app.add_typer(layout_app, name="layout")
 app.command("doctor")(doctor_command)
 app.command("verify")(verify_command)
 app.command("inspect")(inspect_command)

@@ -21,21 +21,32 @@ def build_command(
 ) -> None:
     """Run docker buildx build with FROM and `# syntax` taken from what was loaded.
 
-    Everything but --layout goes to docker buildx build as it is, and its exit code comes back.
+    Everything but --layout goes to docker buildx build as it is, and its exit code comes back. For
+    an SBOM, the builder takes the scanner from the layout first, and it is named by digest. A note
+    says so where no image was loaded: then the builder looks for FROM elsewhere.
 
     **Examples**
 
         airgapbuild build .
         airgapbuild build --platform linux/amd64,linux/arm64 -t app --output type=oci,dest=app.tar .
+        airgapbuild build --sbom=true -t app --output type=oci,dest=app.tar .
         airgapbuild build --layout /srv/layout -f ci/Dockerfile ..
     """
     console = Console("build", as_json=False, quiet=False, verbose=False, color=Color.AUTO)
     with console.reporting():
         from airgapbuild.builder.buildx import Buildx
-        from airgapbuild.builder.contexts import as_flags, contexts_of
+        from airgapbuild.builder.contexts import as_flags, contexts_of, digests_by_name, nothing_in
+        from airgapbuild.builder.sbom import bring, scan_of
         from airgapbuild.cli.inputs import own_layout
 
         buildx = Buildx.find(os.environ)
-        flags = as_flags(contexts_of(own_layout(layout)))
-        command = [*buildx.command, "build", *flags, *(arguments or ())]
+        shelf = own_layout(layout)
+        contexts = contexts_of(shelf)
+        if not contexts:
+            console.note(f"{nothing_in(shelf)}: the builder looks for FROM elsewhere")
+        words = tuple(arguments or ())
+        if scan := scan_of(words, digests_by_name(shelf)):
+            bring(scan, buildx.command, contexts, os.environ)
+            words = scan.arguments
+        command = [*buildx.command, "build", *as_flags(contexts), *words]
         os.execvp(command[0], command)  # noqa: S606 - docker's own exit code and terminal

@@ -12,8 +12,9 @@ from airgapbuild.credentials import Logins
 from airgapbuild.engine.endpoint import docker_folder
 from airgapbuild.engine.saved import DaemonSource
 from airgapbuild.errors import ManifestError, UsageError
+from airgapbuild.manifest import PolicyEntry, RegistrySettings, read_manifest
 from airgapbuild.oci.transports import Transports
-from airgapbuild.registry import RegistrySource
+from airgapbuild.registry import RegistrySource, RegistryTarget, Remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from airgapbuild.cli.console import Console
     from airgapbuild.engine.daemon import Daemon
     from airgapbuild.lockfile import Lock
-    from airgapbuild.manifest import Manifest, PolicyEntry
+    from airgapbuild.manifest import Manifest
     from airgapbuild.signing import SshKeygen
 
 
@@ -36,6 +37,18 @@ def registry_source(manifest: Manifest, console: Console) -> Iterator[RegistrySo
         yield source
     finally:
         source.close()
+
+
+@contextmanager
+def registry_target(
+    name: str, manifest: Manifest | None, console: Console
+) -> Iterator[RegistryTarget]:
+    """The registry to write to, reached as a manifest says, with the logins of this machine."""
+    logins = Logins(os.environ, docker_folder(os.environ), console)
+    remote = Remote(logins, progress=console, environ=os.environ)
+    settings = manifest.registries.get(name) if manifest else None
+    with closing(RegistryTarget(name, settings or RegistrySettings(), remote)) as target:
+        yield target
 
 
 @contextmanager
@@ -82,9 +95,16 @@ def ssh_keygen() -> SshKeygen:
 
 
 def policy_for(
-    bundles: Sequence[Path], manifest: Path | None, signers: Path | None, min_serial: int | None
+    bundles: Sequence[Path],
+    manifest: Path | None,
+    signers: Path | None,
+    min_serial: int | None,
+    *,
+    demanded: bool = True,
 ) -> Policy:
     """What is demanded of bundles: by options, else by the manifest's policy.
+
+    A manifest must have one where it is `demanded`: it was named for nothing else.
 
     Raises:
         UsageError: a file with demands lies in a bundle itself, or cannot be read.
@@ -95,7 +115,7 @@ def policy_for(
     from airgapbuild.signing import AllowedSigners
 
     if manifest:
-        entry = _policy_of(manifest)
+        entry = _policy_of(manifest, demanded=demanded)
         signers = signers or entry.allowed_signers
         min_serial = entry.min_serial if min_serial is None else min_serial
     for path in (manifest, signers):
@@ -106,10 +126,10 @@ def policy_for(
     return Policy(allowed, min_serial)
 
 
-def _policy_of(path: Path) -> PolicyEntry:
-    from airgapbuild.manifest import read_manifest
-
+def _policy_of(path: Path, *, demanded: bool) -> PolicyEntry:
     entry = read_manifest(path).policy
+    if entry is None and not demanded:
+        return PolicyEntry()
     if entry is None:
         hint = 'for example: [policy], and below it: allowed-signers = "allowed_signers"'
         raise ManifestError(f"{path}: has no [policy], which a bundle could meet", hint=hint)

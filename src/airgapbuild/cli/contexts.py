@@ -53,10 +53,13 @@ def contexts_command(
     """
     console = Console("contexts", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
-        from airgapbuild.builder.contexts import contexts_of
+        from airgapbuild.builder.contexts import contexts_of, nothing_in
         from airgapbuild.cli.inputs import own_layout
 
-        contexts = contexts_of(own_layout(layout))
+        shelf = own_layout(layout)
+        contexts = contexts_of(shelf)
+        if not contexts:
+            raise nothing_in(shelf)
         if not as_json:
             console.write(_rendered(form, contexts, names or []))
         console.result({"contexts": contexts})

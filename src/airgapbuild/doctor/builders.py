@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from typing import TYPE_CHECKING, Final
 
-from pydantic import ValidationError
-
-from airgapbuild.builder.buildkitd import inside_hosts, sealing
+from airgapbuild.builder.buildkitd import BUILDKITD_FILE
 from airgapbuild.builder.buildx import Buildx
-from airgapbuild.builder.wanted import BUILDKITD_FILE, wanted_instance
-from airgapbuild.buildkitd import Buildkitd
+from airgapbuild.builder.there import files_there
+from airgapbuild.builder.wanted import wanted_instance
 from airgapbuild.doctor.finding import Finding, ok, problem, warning
+from airgapbuild.doctor.network import lookup_seconds
 from airgapbuild.doctor.nodes import DOCKER_CONTAINER, Node, nodes_of
 from airgapbuild.engine.daemon import Daemon
 from airgapbuild.engine.endpoint import DEFAULT_CONTEXT, Endpoint
 from airgapbuild.errors import BuilderError
+from airgapbuild.lockfile import LOCAL_REGISTRY
 from airgapbuild.registry.proxies import proxy_for
 
 if TYPE_CHECKING:
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
     from airgapbuild.builder.instance import StoredInstance
     from airgapbuild.doctor.site import Site
 
-PATIENCE: Final = 5.0
-"""Seconds for buildx to say what it knows of a builder."""
+_TAKES_FRONTENDS: Final = (0, 12)
+"""The BuildKit that brought named contexts for frontends (frontend/gateway/gateway.go)."""
 _OF_DOCKER: Final = "default"
-_NOWHERE: Final = sealing(Buildkitd())["env.HTTPS_PROXY"]
+_NOWHERE: Final = f"http://{LOCAL_REGISTRY}"
 _HTTPS: Final = 443
 _SEAL: Final = "[builder]\nsealed = true"
 
@@ -52,7 +53,8 @@ def check_store(site: Site) -> Iterator[Finding]:
 
 def check_chosen(site: Site) -> Iterator[Finding]:
     """Whether builds go to the builder that was loaded."""
-    chosen, wanted = site.chosen_builder(), _wanted_name(site)
+    chosen = site.chosen_builder()
+    wanted = site.lock.builder.name if site.lock and site.lock.builder else None
     if wanted and chosen != wanted:
         yield warning(
             f"builds go to builder '{chosen or _OF_DOCKER}', and not to '{wanted}'",
@@ -79,14 +81,15 @@ def check_chosen(site: Site) -> Iterator[Finding]:
 
 def check_builder(site: Site) -> Iterator[Finding]:
     """Whether the builder is there as it should be."""
-    name = _wanted_name(site) or site.chosen_builder()
+    name = site.builder
     if name is None or name == _OF_DOCKER:
         return
     stored = site.store.read(name)
     if stored is None:
         yield problem(
             f"there is no builder '{name}' in {site.store.folder}",
-            "buildx stops with `no builder found`",
+            "buildx stops where a variable names it, and without a word takes the daemon's own "
+            "BuildKit where it is the current one",
             site.load,
         )
         return
@@ -102,7 +105,7 @@ def check_builder(site: Site) -> Iterator[Finding]:
         )
     else:
         for node in nodes:
-            yield from _sealed(node)
+            yield from _sealed(site, node)
         here = tuple(node for node in nodes if _is_here(site, node))
         if isinstance(site.daemon, Daemon) and here:
             for node in here:
@@ -117,15 +120,12 @@ def _is_here(site: Site, node: Node) -> bool:
     return node.endpoint in (DEFAULT_CONTEXT, *here)
 
 
-def _wanted_name(site: Site) -> str | None:
-    return site.lock.builder.name if site.lock and site.lock.builder else None
-
-
 def _against_lock(site: Site, stored: StoredInstance) -> Iterator[Finding]:
     if site.lock is None or not isinstance(site.endpoint, Endpoint):
         return
     kubeconfig = site.environ.get("KUBECONFIG", "")
-    wanted = wanted_instance(site.lock, site.endpoint.buildx_endpoint, kubeconfig)
+    there = files_there(site.lock)
+    wanted = wanted_instance(site.lock, site.endpoint.buildx_endpoint, kubeconfig, there=there)
     if wanted is None or site.store.holds(wanted):
         return
     yield problem(
@@ -161,9 +161,8 @@ def _running(site: Site, name: str, daemon: Daemon, nodes: tuple[Node, ...]) -> 
     if not all(container and container.running for container in containers):
         yield ok(f"builder '{name}' is not running: the next build starts it")
     elif isinstance(site.buildx, Buildx):
-        answer = site.buildx.ask(name, site.docker_environ, PATIENCE)
-        if answer:
-            yield ok(f"builder '{name}' runs BuildKit {answer.buildkit}")
+        if site.answer:
+            yield from _version(name, site.answer.buildkit)
         else:
             yield problem(
                 f"builder '{name}' runs, and BuildKit does not answer in it",
@@ -172,14 +171,26 @@ def _running(site: Site, name: str, daemon: Daemon, nodes: tuple[Node, ...]) -> 
             )
 
 
-def _sealed(node: Node) -> Iterator[Finding]:
+def _version(name: str, version: str) -> Iterator[Finding]:
+    yield ok(f"builder '{name}' runs BuildKit {version}")
+    found = re.match(r"(\d+)\.(\d+)", version, re.ASCII)
+    if found and (int(found[1]), int(found[2])) < _TAKES_FRONTENDS:
+        yield warning(
+            f"BuildKit {version} takes no frontend from a layout",
+            "it asks a registry for whatever `# syntax=` names",
+            '[images.buildkit]\nref = "moby/buildkit:v0.12.0"  # or newer',
+        )
+
+
+def _sealed(site: Site, node: Node) -> Iterator[Finding]:
     """Whether look-ups outside fail at once, and those inside do not fail with them."""
     environ = node.environ
     proxy = environ.get("HTTPS_PROXY") or environ.get("https_proxy")
     if proxy is None:
         yield warning(
             f"{node.name} is not sealed",
-            "a name that nothing inside answers holds a build up until the look-up times out",
+            "what nothing inside answers holds a build up until the look-up times out: "
+            f"{lookup_seconds(site.resolv_conf)} s for a name, by {site.resolv_conf}",
             _SEAL,
         )
         return
@@ -198,13 +209,15 @@ def _sealed(node: Node) -> Iterator[Finding]:
         )
 
 
-def _inside(node: Node) -> tuple[str, ...]:
-    """The hosts that its buildkitd.toml counts on; none where it is not one of ours."""
+def _inside(node: Node) -> list[str]:
+    """The hosts that its buildkitd.toml counts on: mirrors, and registries without any."""
     try:
-        text = node.files.get(BUILDKITD_FILE, b"").decode()
-        return inside_hosts(Buildkitd.model_validate(tomllib.loads(text)))
-    except (ValueError, ValidationError):
-        return ()
+        tables = tomllib.loads(node.files.get(BUILDKITD_FILE, b"").decode()).get("registry", {})
+        mirrors = {host: table.get("mirrors", ()) for host, table in tables.items()}
+        named = {str(name).partition("/")[0] for names in mirrors.values() for name in names}
+    except (ValueError, AttributeError, TypeError):
+        return []  # not one of ours, and buildx tells what is wrong with it
+    return sorted(named | {host for host, names in mirrors.items() if not names})
 
 
 def _is_behind_proxy(address: str, environ: dict[str, str]) -> bool:

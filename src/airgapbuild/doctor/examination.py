@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Final
 from airgapbuild.doctor.builders import check_builder, check_chosen, check_store
 from airgapbuild.doctor.buildx import check_buildx, check_environment
 from airgapbuild.doctor.daemon import check_address, check_api, check_clock, check_daemon
-from airgapbuild.doctor.finding import Finding, problem, told
+from airgapbuild.doctor.disk import check_disk
+from airgapbuild.doctor.emulators import check_emulators
+from airgapbuild.doctor.finding import Examined, Finding, problem, told
 from airgapbuild.doctor.holdings import check_given, check_images, check_layout
+from airgapbuild.doctor.network import check_proxies
 from airgapbuild.errors import AirgapbuildError, BuilderError, BundleError, DaemonError
 from airgapbuild.threads import within
 
@@ -32,15 +35,6 @@ class Check:
     look: Callable[[Site], Iterable[Finding]]
 
 
-@dataclass(frozen=True)
-class Examined:
-    """A finding and what it is about."""
-
-    area: str
-    error: type[AirgapbuildError]
-    finding: Finding
-
-
 CHECKS: Final = (
     Check("daemon", DaemonError, check_daemon),
     Check("daemon", DaemonError, check_address),
@@ -54,6 +48,9 @@ CHECKS: Final = (
     Check("bundle", BundleError, check_given),
     Check("images", BundleError, check_images),
     Check("layout", BundleError, check_layout),
+    Check("emulator", BuilderError, check_emulators),
+    Check("proxy", DaemonError, check_proxies),
+    Check("disk", DaemonError, check_disk),
 )
 """What lies lowest first: where the daemon does not answer, nothing above it can be right."""
 

@@ -24,6 +24,16 @@ class Finding:
     """What mends it: a command, or lines of airgapbuild.toml."""
 
 
+@dataclass(frozen=True)
+class Examined:
+    """A finding and what it is about."""
+
+    area: str
+    error: type[AirgapbuildError]
+    """What a problem of it is, and so its exit code."""
+    finding: Finding
+
+
 def ok(what: str, mend: str | None = None) -> Finding:
     """Something is as it should be; `mend` is what to know where more is wanted."""
     return Finding("ok", what, mend=mend)

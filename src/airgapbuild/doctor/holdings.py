@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from airgapbuild.oci.layout import Layout
     from airgapbuild.oci.platform import Platform
 
-_IN_LAYOUT = ("base", "frontend")
-
 
 def check_given(site: Site) -> Iterator[Finding]:
     """Whether the bundle or lock that was given can be read, and what it has for this daemon."""
@@ -41,8 +39,7 @@ def check_given(site: Site) -> Iterator[Finding]:
         f"{image.name} {locked.platform}"
         for image in bundle.lock.image
         for locked in image.platform
-        if not bundle.has(image, locked)
-        and (image.role in _IN_LAYOUT or locked.platform == site.platform)
+        if not bundle.has(image, locked) and (image.for_layout or locked.platform == site.platform)
     ]
     if lacking:
         yield warning(
@@ -130,7 +127,7 @@ def _unlisted(site: Site, names: frozenset[str]) -> Iterator[Finding]:
     """The names that the lock wants in the layout and that are not there."""
     for image in site.lock.image if site.lock else ():
         missing = [name.familiar for name in image.names if str(name) not in names]
-        if image.role in _IN_LAYOUT and missing:
+        if image.for_layout and missing:
             yield problem(
                 f"{site.layout.path} lacks {', '.join(missing)} ({image.name})",
                 "builds ask a registry for it",
@@ -154,6 +151,19 @@ def _lost(layout: Layout, digest: Digest) -> str | None:
     if not here:
         return "no platform of it is there"
     return next((lost for manifest in here if (lost := _lost_blob(layout, manifest))), None)
+
+
+def platforms_in(layout: Layout, digest: Digest) -> tuple[Platform, ...]:
+    """The platforms of an index of which the layout has something.
+
+    Raises:
+        IntegrityError: a document is not what its digest says.
+    """
+    top = _document(layout, digest)
+    if top is None or top.descriptor.media_type not in INDEX_TYPES:
+        return ()
+    entries = parse_index(top, f"index {digest}").platforms
+    return tuple(platform for platform, it in entries if layout.blob_path(it.digest).is_file())
 
 
 def _lost_blob(layout: Layout, manifest: Content) -> str | None:

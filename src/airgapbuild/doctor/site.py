@@ -6,7 +6,9 @@ What cannot be had is the error that says so; the check that is about it tells i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from airgapbuild.builder.buildx import Buildx
 from airgapbuild.builder.instance import InstanceStore
@@ -20,11 +22,13 @@ from airgapbuild.threads import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
+    from airgapbuild.builder.buildx import Answer
     from airgapbuild.oci.layout import Layout
     from airgapbuild.oci.platform import Platform
 
+_PATIENCE: Final = 5.0
+"""Seconds for buildx to say what it knows of a builder."""
 _T = TypeVar("_T")
 Tried: TypeAlias = _T | AirgapbuildError
 """A thing, or why it cannot be had."""
@@ -44,6 +48,7 @@ class Site:
     """Where older layers lie while `load` needs them."""
     given: Tried[Bundle | Lock] | None = None
     """What ought to be here."""
+    resolv_conf: Path = Path("/etc/resolv.conf")
 
     @property
     def bundle(self) -> Bundle | None:
@@ -76,6 +81,27 @@ class Site:
     def platform(self) -> Platform | None:
         """The daemon's platform, where there is one."""
         return self.daemon.platform if isinstance(self.daemon, Daemon) else None
+
+    @property
+    def builder(self) -> str | None:
+        """The builder that is meant: the lock's, else the chosen one.
+
+        Raises:
+            BuilderError: see `chosen_builder`.
+        """
+        wanted = self.lock.builder if self.lock else None
+        return wanted.name if wanted else self.chosen_builder()
+
+    @cached_property
+    def answer(self) -> Answer | None:
+        """What that builder says where it runs; None where it does not, or does not answer.
+
+        Raises:
+            BuilderError: see `chosen_builder`.
+        """
+        if self.builder is None or not isinstance(self.buildx, Buildx):
+            return None
+        return self.buildx.ask(self.builder, self.docker_environ, _PATIENCE)
 
     def chosen_builder(self) -> str | None:
         """The builder that `docker buildx build` uses here; None where none is chosen.

@@ -80,8 +80,13 @@ class _RootFS(_Document):
     diff_ids: Annotated[list[DigestField], Field(alias="diff_ids")] = []
 
 
+class _RunConfig(_Document):
+    on_build: Annotated[list[str] | None, Field(alias="OnBuild")] = None
+
+
 class _ConfigDocument(_PlatformDocument):
     rootfs: _RootFS
+    config: _RunConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -130,11 +135,13 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Config:
-    """What an image's config says of its platform and its layers."""
+    """What an image's config says of its platform, its layers, and builds on top of it."""
 
     platform: Platform
     diff_ids: tuple[Digest, ...]
     """The digest of each layer's uncompressed tar, lowest first."""
+    on_build: tuple[str, ...] = ()
+    """The instructions that each build on top of it runs first."""
 
 
 def content(raw: bytes, media_type: str) -> Content:
@@ -241,7 +248,8 @@ def parse_config(raw: bytes, what: str) -> Config:
     """
     parsed = _validate(_object(raw, what), what, _ConfigDocument)
     platform = normalised(parsed.os, parsed.architecture, parsed.variant)
-    return Config(platform, tuple(parsed.rootfs.diff_ids))
+    on_build = parsed.config.on_build if parsed.config else None
+    return Config(platform, tuple(parsed.rootfs.diff_ids), tuple(on_build or ()))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -23,11 +23,12 @@ from airgapbuild.oci.content import (
     Descriptor,
     content,
     json_object,
+    parse_layout_index,
 )
 from airgapbuild.oci.digest import parse_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.image import PlatformImage
@@ -109,15 +110,36 @@ def derived_from(manifest: Content) -> Digest | None:
 
 
 def derived_index(images: Sequence[tuple[Platform, PlatformImage]]) -> Content:
-    """One document for the derived images of several platforms; of one alone, its manifest."""
-    if len(images) == 1:
-        return images[0][1].manifest
+    """One document for the derived images of all platforms that are there, be it one.
+
+    Without it BuildKit would take the one that is there for any platform that a build is for. What
+    comes from a manifest alone stays one.
+    """
+    first = images[0][1]
+    if first.upstream and first.upstream[0] == first.upstream[-1]:
+        return first.manifest
     entries = [
         {**_fields(image.manifest.descriptor), "platform": _platform_fields(platform)}
         for platform, image in images
     ]
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
     return content(_json(document), OCI_INDEX)
+
+
+def reduced_index(index: Content, kept: Collection[Digest]) -> Content:
+    """The index with these of its manifests only; itself, where it has no others.
+
+    Raises:
+        IntegrityError: it is no index.
+    """
+    listed = parse_layout_index(index.raw, f"index {index.descriptor.digest}")
+    if all(entry.digest in kept for entry in listed):
+        return index
+    document = json_object(index.raw)
+    entries = [entry for entry in document["manifests"] if entry["digest"] in kept]
+    annotations = {**(document.get("annotations") or {}), DERIVED_FROM: index.descriptor.digest}
+    changed = {"manifests": entries, "annotations": annotations}
+    return content(_json({**document, **changed}), index.descriptor.media_type)
 
 
 def most_raw(layer: Descriptor) -> int:

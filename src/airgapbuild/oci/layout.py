@@ -1,5 +1,8 @@
 """An OCI image layout on disk, shared by parallel jobs.
 
+Two locks, both of which a process gives back however it ends: one writer of index.json at a time,
+and no sweeping while something is filled in, since a blob lies here before a name leads to it.
+
 Source: OCI image specification v1.1, image-layout.md. Buildx reads such a folder as
 `--build-context NAME=oci-layout://DIR@DIGEST`, without a registry.
 """
@@ -9,18 +12,31 @@ from __future__ import annotations
 import fcntl
 import json
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from airgapbuild.errors import BundleError
 from airgapbuild.files import replacing, write_if_changed
-from airgapbuild.oci.content import OCI_INDEX, Descriptor
-from airgapbuild.oci.digest import encoded, matches, parse_digest, verified
+from airgapbuild.oci.content import (
+    INDEX_TYPES,
+    MAX_DOCUMENT,
+    OCI_INDEX,
+    Content,
+    Descriptor,
+    content,
+    media_type_of,
+    parse_config,
+    parse_index,
+    parse_manifest,
+)
+from airgapbuild.oci.derived import DERIVED_FROM
+from airgapbuild.oci.digest import digest_of, encoded, matches, parse_digest, verified
 from airgapbuild.oci.reference import parse_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from airgapbuild.oci.content import Config
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.reference import Reference
 
@@ -29,6 +45,8 @@ IMAGE_NAME: Final = "io.containerd.image.name"
 """The annotation by which Docker, containerd and BuildKit know an image in an index.json."""
 
 _CHUNK = 1 << 20
+_INDEX_LOCK = ".airgapbuild.lock"
+_FILLING_LOCK = ".airgapbuild.filling.lock"
 
 
 class Layout:
@@ -70,20 +88,51 @@ class Layout:
             for chunk in verified(chunks, descriptor.digest, descriptor.size, what):
                 file.write(chunk)
 
+    @contextmanager
+    def filling(self) -> Iterator[None]:
+        """While it lasts, nothing is swept out; others may fill in, too."""
+        with self._lock(_FILLING_LOCK) as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            yield
+
+    @contextmanager
+    def sweeping(self, on_wait: Callable[[], None]) -> Iterator[None]:
+        """While it lasts, nobody fills in; `on_wait` is called where somebody still does."""
+        with self._lock(_FILLING_LOCK) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                on_wait()
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
     def name(self, descriptor: Descriptor, names: tuple[str, ...]) -> bool:
         """Enters an image under full names, taking them from whatever had them; whether it had to.
+
+        What the descriptor's annotations say stays with it.
 
         Raises:
             BundleError: the folder's index.json is not one.
         """
-        with self._locked():
+        with self._lock(_INDEX_LOCK) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             write_if_changed(self.path / "oci-layout", LAYOUT_FILE)
             entries = [entry for entry in self._entries() if _name_of(entry) not in names]
             entries += [_entry(descriptor, name) for name in names]
             entries.sort(key=lambda entry: (_name_of(entry) or "", str(entry.get("digest"))))
-            index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
-            content = json.dumps(index, indent=2).encode() + b"\n"
-            return write_if_changed(self.path / "index.json", content)
+            return self._write(entries)
+
+    def roots(self) -> tuple[Digest, ...]:
+        """All that index.json lists, with a name or without, in its order.
+
+        Raises:
+            BundleError: the folder's index.json is not one.
+        """
+        found = []
+        for entry in self._entries():
+            with suppress(ValueError):
+                found.append(parse_digest(str(entry.get("digest"))))
+        return tuple(dict.fromkeys(found))
 
     def images(self) -> dict[Reference, Digest]:
         """The images that are known by name; what others have entered without one is left out.
@@ -91,31 +140,96 @@ class Layout:
         Raises:
             BundleError: the folder's index.json is not one.
         """
-        images = {}
+        return {name: parse_digest(entry["digest"]) for name, entry in self._named()}
+
+    def upstream(self) -> dict[Reference, Digest]:
+        """What the images come from whose layers are raw: the registry's digest, by name.
+
+        Raises:
+            BundleError: the folder's index.json is not one.
+        """
+        found = {}
+        for name, entry in self._named():
+            with suppress(KeyError, ValueError):
+                found[name] = parse_digest(str(entry["annotations"][DERIVED_FROM]))
+        return found
+
+    def _named(self) -> Iterator[tuple[Reference, dict[str, Any]]]:
         for entry in self._entries():
             with suppress(ValueError):
                 name = parse_reference(_name_of(entry) or "")
-                images[name] = parse_digest(str(entry.get("digest")))
-        return images
+                parse_digest(str(entry.get("digest")))
+                yield name, entry
+
+    def document(self, digest: Digest) -> Content | None:
+        """The manifest or index of this digest; None where it is not here, or is something else."""
+        try:
+            with self.blob_path(digest).open("rb") as file:
+                raw = file.read(MAX_DOCUMENT + 1)
+        except FileNotFoundError:
+            return None
+        return content(raw, media_type_of(raw)) if digest_of(raw) == digest else None
+
+    def configs(self, digest: Digest) -> tuple[Config, ...]:
+        """The configs of an image, one for each platform that is here.
+
+        Raises:
+            IntegrityError: the layout's documents are no images.
+        """
+        top = self.document(digest)
+        if top is None:
+            return ()
+        manifests = [top]
+        if top.descriptor.media_type in INDEX_TYPES:
+            entries = parse_index(top, f"index {digest}").platforms
+            found = [self.document(descriptor.digest) for _, descriptor in entries]
+            manifests = [manifest for manifest in found if manifest]
+        return tuple(config for manifest in manifests for config in self._config(manifest))
+
+    def _config(self, manifest: Content) -> Iterator[Config]:
+        what = f"manifest {manifest.descriptor.digest}"
+        config = self.document(parse_manifest(manifest, what).config.digest)
+        if config:
+            yield parse_config(config.raw, f"config {config.descriptor.digest}")
+
+    def unname(self, images: Mapping[str, Digest]) -> None:
+        """Takes full names away, each from the image of this digest only; blobs stay.
+
+        Raises:
+            BundleError: the folder's index.json is not one.
+        """
+        with self._lock(_INDEX_LOCK) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            entries = [
+                entry
+                for entry in self._entries()
+                if images.get(_name_of(entry) or "") != entry.get("digest")
+            ]
+            self._write(entries)
+
+    def _write(self, entries: list[dict[str, Any]]) -> bool:
+        """Whether index.json had to change to hold these entries."""
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+        raw = json.dumps(index, indent=2).encode() + b"\n"
+        return write_if_changed(self.path / "index.json", raw)
 
     def _entries(self) -> list[dict[str, Any]]:
         path = self.path / "index.json"
         try:
             manifests = json.loads(path.read_bytes())["manifests"]
+            return [entry for entry in manifests if isinstance(entry, dict)]
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise BundleError(f"{path}: {error.strerror}") from error
         except (ValueError, KeyError, TypeError) as error:
             hint = "move the folder away, or choose another with --layout"
             raise BundleError(f"{path}: not an OCI index: {error}", hint=hint) from error
-        return [entry for entry in manifests if isinstance(entry, dict)]
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One writer of index.json at a time. The lock file stays: removing it would race."""
+    def _lock(self, name: str) -> IO[str]:
+        """A file to lock. It stays: removing it would race."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".airgapbuild.lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        return (self.path / name).open("a")
 
 
 def _name_of(entry: dict[str, Any]) -> str | None:
@@ -128,5 +242,5 @@ def _entry(descriptor: Descriptor, name: str) -> dict[str, Any]:
         "mediaType": descriptor.media_type,
         "digest": descriptor.digest,
         "size": descriptor.size,
-        "annotations": {IMAGE_NAME: name},
+        "annotations": {**(descriptor.annotations or {}), IMAGE_NAME: name},
     }

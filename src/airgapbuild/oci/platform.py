@@ -42,6 +42,14 @@ class Platform:
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
+    def serves(self, wanted: Platform) -> bool:
+        """Whether what is made for this one runs on `wanted`: an older variant does.
+
+        Source: containerd platforms/compare.go, `Only`, without its 32-bit fallbacks.
+        """
+        same = (self.os, self.architecture) == (wanted.os, wanted.architecture)
+        return same and self.variant <= wanted.variant
+
     @property
     def slug(self) -> str:
         """The platform as part of a file name: `linux-arm-v7`."""

@@ -81,6 +81,15 @@ class Reference:
                 return self._prefix + name + full.removeprefix(self.name)
         return self._prefix + full
 
+    @property
+    def context_name(self) -> str:
+        """The name by which BuildKit looks for a context in the image's place.
+
+        Source: moby/buildkit frontend/dockerui/config.go (`NamedContext`): as people write it,
+        without `:latest`.
+        """
+        return self.familiar.removesuffix(":latest")
+
     def with_digest(self, digest: Digest) -> Reference:
         """The same repository at a digest, without a tag: what is fetched once it is known.
 

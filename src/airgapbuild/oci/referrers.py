@@ -10,17 +10,25 @@ image specification v1.1, manifest.md, "subject"; sigstore/cosign specs/SIGNATUR
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from airgapbuild.errors import IntegrityError, RegistryError
-from airgapbuild.oci.content import MANIFEST_TYPES, Manifest, parse_manifest
+from airgapbuild.oci.content import (
+    MANIFEST_TYPES,
+    OCI_INDEX,
+    Manifest,
+    content,
+    json_object,
+    parse_manifest,
+)
 from airgapbuild.oci.digest import encoded, short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from airgapbuild.oci.content import Descriptor
+    from airgapbuild.oci.content import Content, Descriptor
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.reference import Reference
     from airgapbuild.oci.source import ReferringSource
@@ -55,6 +63,36 @@ def fallback_tag(subject: Digest) -> str:
     Source: OCI distribution specification v1.1, "Referrers Tag Schema".
     """
     return f"sha256-{encoded(subject)}"
+
+
+def listing(old: Content | None, added: Sequence[Content]) -> Content:
+    """The list of referrers with these manifests in it as well.
+
+    Raises:
+        IntegrityError: one of them is no manifest.
+
+    Source: OCI distribution specification v1.1, "Pushing Manifests with Subject".
+    """
+    document: dict[str, Any] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
+    if old:
+        document = json_object(old.raw)
+    entries = [*document["manifests"], *map(_entry, added)]
+    raw = json.dumps({**document, "manifests": entries}, separators=(",", ":")).encode()
+    return content(raw, OCI_INDEX)
+
+
+def _entry(document: Content) -> dict[str, Any]:
+    """A manifest as a list of referrers names it: with its artifact type and annotations."""
+    its = document.descriptor
+    manifest = parse_manifest(document, f"manifest {its.digest}")
+    entry = {
+        "mediaType": its.media_type,
+        "digest": its.digest,
+        "size": its.size,
+        "artifactType": manifest.artifact_type,
+    }
+    annotations = json_object(document.raw).get("annotations")
+    return {**entry, "annotations": annotations} if annotations else entry
 
 
 def find_referrers(

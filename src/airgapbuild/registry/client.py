@@ -5,31 +5,17 @@ Source: OCI distribution specification v1.1, "Pull" and "Content Discovery".
 
 from __future__ import annotations
 
-import threading
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from airgapbuild.errors import IntegrityError, PassingError, RangeIgnored, RegistryError
-from airgapbuild.oci.content import (
-    INDEX_TYPES,
-    MANIFEST_TYPES,
-    MAX_DOCUMENT,
-    OCI_INDEX,
-    content,
-    parse_referrers,
-)
+from airgapbuild.errors import PassingError, RangeIgnored, RegistryError
 from airgapbuild.oci.digest import verified
-from airgapbuild.oci.referrers import fallback_tag
 from airgapbuild.progress import SILENT
-from airgapbuild.registry.auth import Authenticator
 from airgapbuild.registry.hosts import hosts_for, key_for
-from airgapbuild.registry.listing import MAX_PAGE, MAX_PAGES, next_query, tags_of
-from airgapbuild.registry.retries import Attempts
+from airgapbuild.registry.remote import Remote, request_to
 from airgapbuild.registry.transfer import Transfer
-from airgapbuild.registry.transport import DEFAULT_TIMEOUTS, NOTHING, Request, Transport
-from airgapbuild.registry.trust import Trust
-from airgapbuild.registry.words import legible
+from airgapbuild.registry.transport import DEFAULT_TIMEOUTS, NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -41,18 +27,12 @@ if TYPE_CHECKING:
     from airgapbuild.oci.reference import Reference
     from airgapbuild.progress import Progress
     from airgapbuild.registry.hosts import Host
-    from airgapbuild.registry.transport import Answer, Timeouts
+    from airgapbuild.registry.transport import Timeouts
 
 _T = TypeVar("_T")
-_OK, _NOT_FOUND, _SERVER_ERROR = 200, 404, 500
-_NO_API: Final = frozenset({400, 401, 403, 404, 405, 406, 501})
-"""How registries that gave the image say that they have no Referrers API; by the book it is 404."""
-_MAX_REFERRER_PAGES: Final = 16
+_NOT_FOUND, _SERVER_ERROR = 404, 500
 _ELSEWHERE: Final = frozenset({206, 401, 403, 404, 408, 416, 429})
 """Failures after which the next host may do better; so are all from 500 on, and silence."""
-_DOCUMENTS = INDEX_TYPES | MANIFEST_TYPES
-_ACCEPTED = ", ".join(sorted(_DOCUMENTS))
-_SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
 
 
 class RegistrySource:
@@ -72,15 +52,8 @@ class RegistrySource:
         environ: Mapping[str, str] = NOTHING,
     ) -> None:
         self._settings = settings
-        self._progress = progress
-        self._retries = timeouts.retries
-        self._spent: set[str] = set()
-        self._transport = Transport(timeouts=timeouts, environ=environ)
-        self._authenticator = Authenticator(self._transport, credentials)
+        self._remote = Remote(credentials, progress=progress, timeouts=timeouts, environ=environ)
         self._answered: dict[Reference, str] = {}
-        self._said: set[str] = set()
-        self._guard = threading.Lock()
-        self._without_referrers: set[tuple[str, str]] = set()
 
     def manifest(self, reference: Reference) -> Content:
         """The manifest or index at this tag or digest; the digest decides where both are given.
@@ -107,7 +80,7 @@ class RegistrySource:
 
         Source: OCI distribution specification v1.1, "Listing Tags".
         """
-        return self._first(reference, lambda host: self._tags(host, reference))
+        return self._first(reference, lambda host: self._remote.tags(host, reference))
 
     def blob(self, reference: Reference, descriptor: Descriptor) -> Iterator[bytes]:
         """The chunks of a blob of `reference`'s repository, verified while they are read.
@@ -153,7 +126,9 @@ class RegistrySource:
 
         Source: OCI distribution specification v1.1, "Listing Referrers", "Referrers Tag Schema".
         """
-        listed = self._first_or_none(reference, lambda host: self._listed(host, reference, digest))
+        listed = self._first_or_none(
+            reference, lambda host: self._remote.referrers(host, reference, digest)
+        )
         return listed or ()
 
     def find(self, reference: Reference) -> Content | None:
@@ -166,7 +141,7 @@ class RegistrySource:
 
     def close(self) -> None:
         """Closes the connections."""
-        self._transport.close()
+        self._remote.close()
 
     def _first(self, reference: Reference, ask: Callable[[Host], _T]) -> _T:
         """What the first host gives that has it."""
@@ -190,19 +165,7 @@ class RegistrySource:
         """What each host gives, in their order; why others do not goes to `failures`."""
         for host in hosts_for(reference, self._settings):
             with self._passed_over(reference, failures):
-                yield self._again(host, reference, ask)
-
-    def _again(self, host: Host, reference: Reference, ask: Callable[[Host], _T]) -> _T:
-        """What one host gives, which is asked again where that may help."""
-        attempts = Attempts(host.name, self._retries, self._spent, self._progress)
-        while True:
-            try:
-                given = ask(host)
-            except PassingError as error:
-                attempts.failed(host.shown(reference), error)
-            else:
-                attempts.advanced()
-                return given
+                yield self._remote.again(host, reference, ask)
 
     @contextmanager
     def _passed_over(self, reference: Reference, failures: list[RegistryError]) -> Iterator[None]:
@@ -215,7 +178,7 @@ class RegistrySource:
             failures.append(error)
             if not _may_be_elsewhere(error):
                 raise self._none_gave(reference, failures) from None
-            self._progress.detail(error.message)
+            self._remote.progress.detail(error.message)
 
     def _none_gave(self, reference: Reference, failures: list[RegistryError]) -> RegistryError:
         """One error for all hosts that were asked."""
@@ -247,11 +210,11 @@ class RegistrySource:
     def _chunks(self, host: Host, transfer: Transfer) -> Generator[bytes]:
         """The chunks of a transfer from one host, which is asked again where it breaks off."""
         reference = transfer.reference
-        attempts = Attempts(host.name, self._retries, self._spent, self._progress)
+        attempts = self._remote.attempts(host)
         while not transfer.complete:
             try:
-                request = replace(_request(host, reference, transfer.path), span=transfer.span)
-                with closing(self._get(host, reference, transfer.what, request)) as answer:
+                request = replace(request_to(host, reference, transfer.path), span=transfer.span)
+                with closing(self._remote.send(host, reference, transfer.what, request)) as answer:
                     for chunk in transfer.chunks(answer):
                         attempts.advanced()
                         yield chunk
@@ -259,111 +222,12 @@ class RegistrySource:
                 if not transfer.complete:
                     attempts.failed(transfer.rest, error)
 
-    def _listed(self, host: Host, reference: Reference, digest: Digest) -> tuple[Descriptor, ...]:
-        """What one host lists: by the API, or else by the tag, each with tries of its own."""
-        key = (host.name, host.path_of(reference))
-        if key not in self._without_referrers:
-            try:
-                return self._again(
-                    host, reference, lambda it: self._referrers(it, reference, digest)
-                )
-            except RegistryError as error:
-                if error.status not in _NO_API:
-                    raise
-                self._without_referrers.add(key)
-        tagged = reference.with_tag(fallback_tag(digest))
-        listed = self._again(host, tagged, lambda it: self._manifest(it, tagged))
-        return parse_referrers(listed, host.shown(tagged))
-
-    def _referrers(
-        self, host: Host, reference: Reference, digest: Digest
-    ) -> tuple[Descriptor, ...]:
-        what = f"referrers of {host.shown(reference.with_digest(digest))}"
-        found: dict[Digest, Descriptor] = {}
-        query: str | None = ""
-        for _ in range(_MAX_REFERRER_PAGES):
-            path = f"referrers/{digest}{query and '?'}{query}"
-            request = replace(_request(host, reference, path), accept=OCI_INDEX)
-            answer = self._get(host, reference, what, request)
-            page = content(_body(host, what, answer), OCI_INDEX)
-            found |= {entry.digest: entry for entry in parse_referrers(page, what)}
-            query = next_query(answer.headers.get("Link", ""))
-            if query is None:
-                return tuple(found.values())
-        raise RegistryError(f"registry {host.name}: {what}: more than {_MAX_REFERRER_PAGES} pages")
-
     def _manifest(self, host: Host, reference: Reference) -> Content:
-        what = host.shown(reference)
-        path = f"manifests/{reference.digest or reference.tag}"
-        request = replace(_request(host, reference, path), accept=_ACCEPTED)
-        answer = self._get(host, reference, what, request)
-        media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if media_type not in _DOCUMENTS:
-            answer.close()
-            raise _not_a_manifest(host, what, media_type)
-        document = content(_body(host, what, answer), media_type)
-        promised = reference.digest or answer.headers.get("Docker-Content-Digest")
-        if promised and promised != document.descriptor.digest:
-            got = document.descriptor.digest
-            expected = legible(promised)
-            raise IntegrityError(f"{what} from {host.name}: expected {expected}, got {got}")
+        document = self._remote.manifest(host, reference)
         self._answered[reference] = f"{host.name}/{host.path_of(reference)}"
         return document
-
-    def _tags(self, host: Host, reference: Reference) -> tuple[str, ...]:
-        what = f"the tags of {host.name}/{host.path_of(reference)}"
-        tags: list[str] = []
-        query: str | None = f"n={MAX_PAGE}"
-        for _ in range(MAX_PAGES):
-            request = _request(host, reference, f"tags/list?{query}")
-            answer = self._get(host, reference, what, request)
-            tags += tags_of(answer.body(MAX_DOCUMENT), f"registry {host.name}: {what}")
-            query = next_query(answer.headers.get("Link", ""))
-            if query is None:
-                return tuple(tags)
-        self._progress.note(f"{what}: only the first {len(tags)} were read")
-        return tuple(tags)
-
-    def _get(self, host: Host, reference: Reference, what: str, request: Request) -> Answer:
-        self._say_risk(host)
-        answer = self._authenticator.get(host, host.path_of(reference), what, request)
-        self._progress.detail(f"{what}: from {answer.request.address}")
-        return answer
-
-    def _say_risk(self, host: Host) -> None:
-        """Notes, once for each host that is really asked, what its settings give up."""
-        if host.risk is None:
-            return
-        with self._guard:
-            if host.name in self._said:
-                return
-            self._said.add(host.name)
-        self._progress.note(f"registry {host.name}: {host.risk}")
-
-
-def _request(host: Host, reference: Reference, path: str) -> Request:
-    url = f"{host.base}/{host.path_of(reference)}/{path}"
-    return Request(host.name, url, Trust.of(host.settings))
-
-
-def _body(host: Host, what: str, answer: Answer) -> bytes:
-    raw = answer.body(MAX_DOCUMENT + 1)
-    if len(raw) > MAX_DOCUMENT:
-        message = f"registry {host.name}: {what} is more than {MAX_DOCUMENT >> 20} MiB"
-        raise RegistryError(f"{message}, too large for a manifest", status=_OK)
-    return raw
 
 
 def _may_be_elsewhere(error: RegistryError) -> bool:
     status = error.status
     return status is None or status in _ELSEWHERE or status >= _SERVER_ERROR
-
-
-def _not_a_manifest(host: Host, what: str, media_type: str) -> RegistryError:
-    if media_type.startswith(_SCHEMA_1):
-        message = f"{what} is an image of the old schema 1, which no engine of today takes"
-        hint = "push it anew with any Docker of the last years"
-    else:
-        message = f"{what} came as '{legible(media_type)}', which is no image"
-        hint = f"is {host.name} a registry, and is this an image, not a chart or an artifact?"
-    return RegistryError(f"registry {host.name}: {message}", hint=hint, status=_OK)

@@ -36,6 +36,19 @@ def refusal(
     with suppress(RegistryError):  # the status says enough
         words = words_of(answer.body(_MAX_BODY), secrets)
     said = f" ({words})" if words else ""
+    message, hint = _explained(name, what, answer, user)
+    message = f"registry {name}: {message}{said}"
+    if answer.status not in _PASSING:
+        return RegistryError(message, hint=hint, status=answer.status)
+    retry_after = answer.headers.get("Retry-After")
+    return PassingError(message, hint=hint, status=answer.status, retry_after=retry_after)
+
+
+def _explained(name: str, what: str, answer: Answer, user: str | None) -> tuple[str, str | None]:
+    """What a status means, and what to do about it."""
+    if not answer.request.reads and answer.status in _NOT_TAKEN:
+        words, advice = _NOT_TAKEN[answer.status]
+        return words.format(what=what), advice and advice.format(name=name)
     login = f"docker login {name}"
     hint: str | None = None
     match answer.status:
@@ -60,8 +73,18 @@ def refusal(
             hint = f"{hint}, or wait" if user else f"{login} for a higher limit, or {hint}"
         case status:
             message = f"status {status} for {what}"
-    message = f"registry {name}: {message}{said}"
-    if answer.status not in _PASSING:
-        return RegistryError(message, hint=hint, status=answer.status)
-    retry_after = answer.headers.get("Retry-After")
-    return PassingError(message, hint=hint, status=answer.status, retry_after=retry_after)
+    return message, hint
+
+
+_NOT_TAKEN: Final = {
+    400: ("{what} is refused", None),
+    403: ("access to {what} denied", "docker login {name} as a user who may push it"),
+    404: ("no place for {what}", "many registries want a project or repository to be made first"),
+    405: ("{what} is not taken", "is {name} read-only, or a mirror that takes no pushes?"),
+    413: (
+        "{what} is too large",
+        "a proxy before {name} may bound what it lets pass (nginx: client_max_body_size)",
+    ),
+    429: ("too many requests for {what}", "push again later: what is there is not sent again"),
+}
+"""The same for what is sent, where that is something else than for what is asked for."""

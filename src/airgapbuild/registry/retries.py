@@ -1,8 +1,8 @@
 """When something is tried again, and when no more.
 
-The only place that tries again; no request here changes anything. Waits grow from try to try and
-are drawn at random up to their bound, so that clients which failed together do not come back
-together ("full jitter").
+The only place that tries again; whatever is sent twice comes to the same. Waits grow from try to
+try and are drawn at random up to their bound, so that clients which failed together do not come
+back together ("full jitter").
 """
 
 from __future__ import annotations

@@ -14,8 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.client import IncompleteRead, RemoteDisconnected
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeGuard
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, Final, Literal, TypeGuard
 
 import urllib3
 from urllib3 import exceptions
@@ -29,7 +28,7 @@ from airgapbuild.registry.trust import Trust, distrust, tls_context
 from airgapbuild.registry.words import legible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from airgapbuild.registry.proxies import Proxy
 
@@ -40,6 +39,7 @@ NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LEFTOVER = 64 << 10
+_PIECE = 64 << 10
 _MANY_HOSTS = 32
 _KEPT = 16  # idle connections to one host: a thread's next request finds the one of its last
 
@@ -50,7 +50,9 @@ class Timeouts:
 
     connect: float = 10.0
     read: float = 60.0
-    """For the next bytes, not for all of them."""
+    """For the next bytes, not for all of them; where bytes are sent, until they are taken."""
+    settle: float = 600.0
+    """For the answer to what was sent: a registry may copy a whole blob before it gives one."""
     retries: Retries = field(default_factory=Retries)
 
 
@@ -58,8 +60,40 @@ DEFAULT_TIMEOUTS: Final = Timeouts()
 
 
 @dataclass(frozen=True)
+class Body:
+    """What a request brings along."""
+
+    chunks: Callable[[], Iterable[bytes | memoryview]]
+    """Gives its bytes, anew for each time that it is sent."""
+    size: int
+    media_type: str = "application/octet-stream"
+    start: int | None = None
+    """Where in a blob it begins, if it is a part of one."""
+
+    @classmethod
+    def of(cls, raw: bytes, media_type: str) -> Body:
+        """A document that is sent as a whole."""
+        return cls(lambda: [raw], len(raw), media_type)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the request's head says of it."""
+        said = {"Content-Type": self.media_type, "Content-Length": str(self.size)}
+        if self.start is None:
+            return said
+        return {**said, "Content-Range": f"{self.start}-{self.start + self.size - 1}"}
+
+    def pieces(self) -> Iterator[memoryview]:
+        """Its bytes in pieces so small that a slow link takes each in time."""
+        for chunk in self.chunks():
+            view = memoryview(chunk)
+            for at in range(0, len(view), _PIECE):
+                yield view[at : at + _PIECE]
+
+
+@dataclass(frozen=True)
 class Request:
-    """A GET, or the POST of a form."""
+    """One request."""
 
     name: str
     """The registry on whose behalf it is made, as errors and settings name it."""
@@ -69,7 +103,18 @@ class Request:
     span: tuple[int, int] | None = None
     """The bytes that are wanted, from the first up to, without it, the second; None for all."""
     authorization: str | None = field(default=None, repr=False)
-    form: Mapping[str, str] | None = field(default=None, repr=False)
+    method: Literal["GET", "HEAD", "POST", "PATCH", "PUT"] = "GET"
+    body: Body | None = field(default=None, repr=False)
+
+    @property
+    def reads(self) -> bool:
+        """Whether it changes nothing."""
+        return self.method in {"GET", "HEAD"}
+
+    @property
+    def sends(self) -> bool:
+        """Whether it brings content along that the registry keeps."""
+        return self.method in {"PATCH", "PUT"}
 
     @property
     def address(self) -> str:
@@ -135,6 +180,8 @@ class Transport:
         environ: Mapping[str, str] = NOTHING,
     ) -> None:
         self._timeout = urllib3.Timeout(connect=timeouts.connect, read=timeouts.read)
+        # What is the time for a connection to urllib3 is that for each piece that is sent, too.
+        self._sending = urllib3.Timeout(connect=timeouts.read, read=timeouts.settle)
         self._environ = environ
         self._pools: dict[tuple[Trust, Proxy | None], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
@@ -148,7 +195,7 @@ class Transport:
         """
         answer = self._ask(request)
         for _ in range(MAX_REDIRECTS):
-            if answer.status not in _REDIRECTS or request.form is not None:
+            if answer.status not in _REDIRECTS or not request.reads:
                 return answer
             answer = self._ask(_redirected(answer))
         answer.close()
@@ -164,7 +211,8 @@ class Transport:
     def _ask(self, request: Request) -> Answer:
         """One hop. Nothing is tried again here: see `retries`."""
         with translated(request):
-            return _once(self._pool(request), request, self._timeout)
+            timeout = self._sending if request.sends else self._timeout
+            return _once(self._pool(request), request, timeout)
 
     def _pool(self, request: Request) -> urllib3.PoolManager:
         origin = origin_of(request.url)
@@ -187,12 +235,12 @@ def _once(pool: urllib3.PoolManager, request: Request, timeout: urllib3.Timeout)
         headers["Range"] = f"bytes={start}-{stop - 1}"
     if request.authorization:
         headers["Authorization"] = request.authorization
-    if request.form is not None:
-        headers["Content-Type"] = "application/x-www-form-urlencoded"
+    if request.body:
+        headers |= request.body.headers
     response = pool.urlopen(
-        "GET" if request.form is None else "POST",
+        request.method,
         request.url,
-        body=None if request.form is None else urlencode(request.form),
+        body=request.body.pieces() if request.body else None,
         headers=headers,
         timeout=timeout,
         redirect=False,

@@ -1,0 +1,119 @@
+"""`airgapbuild layout`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from airgapbuild.cli.console import Color, Console
+from airgapbuild.cli.options import ColorWhen, Json, LayoutPath, Quiet, Verbose
+from airgapbuild.words import size_words
+
+if TYPE_CHECKING:
+    from airgapbuild.oci.layout import Layout
+
+_SHORT = 19
+
+layout_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="See and tidy the OCI layout that base and frontend images are loaded into.",
+)
+
+
+@layout_app.command("ls")
+def ls_command(
+    *,
+    layout: LayoutPath = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    color: ColorWhen = Color.AUTO,
+) -> None:
+    """List the images of the layout, and how much of it belongs to none.
+
+    **Examples**
+
+        airgapbuild layout ls
+        airgapbuild layout ls --json --layout /srv/layout
+    """
+    console = Console("layout ls", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
+    with console.reporting():
+        from airgapbuild.cli.inputs import own_layout
+        from airgapbuild.oci.garbage import garbage, held
+
+        shelf = own_layout(layout)
+        images = _images(shelf)
+        unused = sum(file.size for file in garbage(shelf))
+        size = sum(held(shelf).values())
+        rows = [
+            (
+                image["name"],
+                image["digest"][:_SHORT],
+                ", ".join(image["platforms"]),
+                size_words(image["size"]),
+            )
+            for image in images
+        ]
+        console.table(("NAME", "DIGEST", "PLATFORMS", "SIZE"), rows)
+        told = f"{shelf.path}: {len(images)} names, {size_words(size)}"
+        tidy = f"; airgapbuild layout prune removes {size_words(unused)}" if unused else ""
+        console.say(told + tidy)
+        console.result(
+            {"layout": str(shelf.path), "images": images, "size": size, "unused": unused}
+        )
+
+
+@layout_app.command("prune")
+def prune_command(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
+    layout: LayoutPath = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    color: ColorWhen = Color.AUTO,
+) -> None:
+    """Remove the blobs of the layout that no image in it needs any more.
+
+    An image loses its name when load brings another one for it; what only the old one needed stays
+    until now. It waits for loads that are running, so none loses what it has just put there. Builds
+    are not waited for: one that began before a name moved may still read the old image.
+
+    **Examples**
+
+        airgapbuild layout prune --dry-run
+        airgapbuild layout prune --layout /srv/layout
+    """
+    console = Console("layout prune", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
+    with console.reporting():
+        from airgapbuild.cli.inputs import own_layout
+        from airgapbuild.oci.garbage import garbage, prune
+
+        shelf = own_layout(layout)
+        removed = garbage(shelf) if dry_run else prune(shelf, progress=console)
+        size = sum(file.size for file in removed)
+        for file in removed:
+            console.detail(f"{file.path.name} ({size_words(file.size)})")
+        would = "would be removed" if dry_run else "removed"
+        console.say(f"{shelf.path}: {len(removed)} files {would}, {size_words(size)}")
+        files = [{"file": str(file.path), "size": file.size} for file in removed]
+        console.result(
+            {"layout": str(shelf.path), "dry-run": dry_run, "removed": files, "size": size}
+        )
+
+
+def _images(layout: Layout) -> list[dict[str, Any]]:
+    from airgapbuild.oci.garbage import held, reachable
+
+    sizes = held(layout)
+    return [
+        {
+            "name": name.familiar,
+            "digest": digest,
+            "platforms": [str(config.platform) for config in layout.configs(digest)],
+            "size": sum(sizes.get(it, 0) for it in reachable(layout, [digest])),
+        }
+        for name, digest in sorted(layout.images().items())
+    ]

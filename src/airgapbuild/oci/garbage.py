@@ -1,0 +1,147 @@
+"""What of a layout its index.json leads to, and the rest of it removed.
+
+What refers to something that is kept is kept as well: signatures, SBOMs, and the documents from
+which an image with raw layers is derived.
+
+Source: OCI image specification v1.1, image-layout.md and manifest.md ("subject").
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from airgapbuild.errors import BundleError
+from airgapbuild.oci.content import INDEX_TYPES, MANIFEST_TYPES, MAX_DOCUMENT, json_object
+from airgapbuild.oci.derived import DERIVED_FROM
+from airgapbuild.oci.digest import Digest, parse_digest
+from airgapbuild.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from airgapbuild.oci.layout import Layout
+
+_LISTS: Final = ("manifests", "layers", "blobs")
+_PARTS: Final = ".*.part"
+"""Files under construction, as `files.replacing` names them; a killed run leaves some."""
+
+
+@dataclass(frozen=True)
+class Unused:
+    """A file that nobody needs."""
+
+    path: Path
+    size: int
+    """In bytes."""
+
+
+def reachable(layout: Layout, roots: Iterable[Digest]) -> frozenset[Digest]:
+    """The digests that documents lead to from these on, whether the blobs are there or not."""
+    found: set[Digest] = set()
+    waiting = [(digest, True) for digest in roots]
+    while waiting:
+        digest, is_document = waiting.pop()
+        if digest not in found:
+            found.add(digest)
+            waiting += _leads_to(_parsed(layout, digest)) if is_document else ()
+    return frozenset(found)
+
+
+def held(layout: Layout) -> dict[Digest, int]:
+    """The size in bytes of each blob that is there; no byte of them is read."""
+    found = {}
+    for path in sorted((layout.path / "blobs" / "sha256").glob("*")):
+        with suppress(ValueError, FileNotFoundError):
+            found[parse_digest(f"sha256:{path.name}")] = path.stat().st_size
+    return found
+
+
+def garbage(layout: Layout) -> tuple[Unused, ...]:
+    """What nothing in index.json leads to, and what killed runs left.
+
+    While a load is running, it may have put there what it has not named yet.
+
+    Raises:
+        BundleError: the layout's index.json is not one.
+    """
+    sizes = held(layout)
+    kept = _with_referrers(layout, reachable(layout, layout.roots()), sizes)
+    unused = [
+        Unused(layout.blob_path(digest), size)
+        for digest, size in sizes.items()
+        if digest not in kept
+    ]
+    for folder in (layout.path, layout.path / "blobs" / "sha256"):
+        for path in sorted(folder.glob(_PARTS)):
+            with suppress(FileNotFoundError):
+                unused.append(Unused(path, path.stat().st_size))
+    return tuple(unused)
+
+
+def prune(layout: Layout, *, progress: Progress = SILENT) -> tuple[Unused, ...]:
+    """Removes what is garbage while no load is running; what it was.
+
+    It waits for loads that are running, and they for it.
+
+    Raises:
+        BundleError: the layout cannot be read or written.
+    """
+    if not layout.path.exists():
+        return ()
+    try:
+        with layout.sweeping(lambda: progress.note(f"{layout.path}: waiting until a load is done")):
+            unused = garbage(layout)
+            for file in unused:
+                file.path.unlink()
+            return unused
+    except OSError as error:
+        raise BundleError(f"{error.filename or layout.path}: {error.strerror}") from error
+
+
+def _with_referrers(
+    layout: Layout, kept: frozenset[Digest], sizes: dict[Digest, int]
+) -> frozenset[Digest]:
+    """The same, with what refers to any of it, and what that leads to."""
+    small = [digest for digest, size in sizes.items() if size <= MAX_DOCUMENT]
+    subjects = {digest: _subject(_parsed(layout, digest)) for digest in small if digest not in kept}
+    while more := [digest for digest, subject in subjects.items() if subject in kept]:
+        kept |= reachable(layout, more)
+        subjects = {digest: it for digest, it in subjects.items() if digest not in kept}
+    return kept
+
+
+def _parsed(layout: Layout, digest: Digest) -> dict[str, Any]:
+    """The document of this digest; an empty one where it is not there, or is none."""
+    document = layout.document(digest)
+    try:
+        return json_object(document.raw) if document else {}
+    except ValueError:
+        return {}
+
+
+def _leads_to(document: dict[str, Any]) -> Iterator[tuple[Digest, bool]]:
+    """What a document names, and whether that may name more."""
+    lists = [document.get(key) for key in _LISTS]
+    entries = [it for each in lists if isinstance(each, list) for it in each]
+    for entry in (*entries, document.get("config")):
+        if digest := _digest(entry):
+            yield digest, entry.get("mediaType") in INDEX_TYPES | MANIFEST_TYPES
+    annotations = document.get("annotations")
+    if isinstance(annotations, dict) and (
+        digest := _digest({"digest": annotations.get(DERIVED_FROM)})
+    ):
+        yield digest, True
+
+
+def _subject(document: dict[str, Any]) -> Digest | None:
+    return _digest(document.get("subject"))
+
+
+def _digest(descriptor: Any) -> Digest | None:  # noqa: ANN401 - what a document has there
+    try:
+        return parse_digest(descriptor["digest"])
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,224 @@
+"""A layout that several processes share, and what is swept out of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from airgapbuild.oci.content import OCI_MANIFEST, Descriptor, content
+from airgapbuild.oci.derived import DERIVED_FROM
+from airgapbuild.oci.digest import digest_of
+from airgapbuild.oci.garbage import garbage, held, prune, reachable
+from airgapbuild.oci.layout import Layout
+from tests.support.program import PROGRAM, airgapbuild, document, environment
+from tests.support.shelf import descriptor_of, shelve
+
+BOTH = ("linux/amd64", "linux/arm64")
+
+# A load: what it puts there is named when somebody says so.
+SLOW = """
+import sys
+from pathlib import Path
+from airgapbuild.oci.layout import Layout
+from tests.support.shelf import descriptor_of
+layout = Layout(Path(sys.argv[1]))
+blob = descriptor_of(b"slow")
+with layout.filling():
+    layout.put(blob, iter([b"slow"]))
+    print("put", flush=True)
+    sys.stdin.readline()
+    layout.name(blob, ("docker.io/library/slow:1",))
+"""
+# Loads, one after another, which put the same blobs there again and again.
+LOADS = """
+import sys
+from pathlib import Path
+from airgapbuild.oci.layout import Layout
+from tests.support.shelf import descriptor_of
+layout, own = Layout(Path(sys.argv[1])), sys.argv[2]
+for n in range(60):
+    raws = [f"{own} {n}".encode(), f"shared {n % 3}".encode()]
+    with layout.filling():
+        for raw in raws:
+            blob = descriptor_of(raw)
+            if not layout.holds(blob):
+                layout.put(blob, iter([raw]))
+        for raw in raws:
+            layout.name(descriptor_of(raw), (f"docker.io/{own}/{len(raw) % 2}:1",))
+        assert all(layout.holds(descriptor_of(raw)) for raw in raws)
+"""
+PRUNES = """
+import sys
+from pathlib import Path
+from airgapbuild.oci.garbage import prune
+from airgapbuild.oci.layout import Layout
+for _ in range(60):
+    prune(Layout(Path(sys.argv[1])))
+"""
+
+
+def python(code: str, *arguments: str | Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [PROGRAM.parent / "python", "-c", code, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment({"PYTHONPATH": "."}),
+    )
+
+
+def put(layout: Layout, raw: bytes) -> Descriptor:
+    layout.put(descriptor_of(raw), iter([raw]))
+    return descriptor_of(raw)
+
+
+def test_what_an_image_needs_stays(tmp_path: Path) -> None:
+    shelve(tmp_path, "a:1", *BOTH, absent=("linux/arm64",))
+    shelve(tmp_path, "b:1", "linux/amd64", index=False)
+    layout = Layout(tmp_path)
+    before = held(layout)
+    strays = sorted(put(layout, raw).digest for raw in (b"stray", b"{}"))
+    absent = set(before) - reachable(layout, layout.roots())
+    assert len(absent) == 2  # config and layer of the platform whose manifest is not there
+    gone = sorted(layout.blob_path(digest) for digest in (*absent, *strays))
+    assert sorted(file.path for file in garbage(layout)) == gone
+    assert sorted(file.path for file in prune(layout)) == gone
+    assert set(held(layout)) == set(before) - absent
+    assert prune(layout) == ()
+
+
+def test_a_name_that_moves_leaves_its_image_to_be_swept_out(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    shelve(tmp_path, "a:1", "linux/amd64")
+    old = set(held(layout))
+    assert prune(layout) == ()
+    new = shelve(tmp_path, "a:1", "linux/amd64", on_build=("RUN true",))
+    gone = {file.path for file in prune(layout)}
+    assert gone
+    assert {layout.blob_path(it) for it in old} >= gone
+    assert layout.configs(new)
+    assert set(held(layout)) == reachable(layout, [new])
+    assert old & set(held(layout))  # the layers of both
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_what_refers_to_an_image_stays_with_it(tmp_path: Path, *, deep: bool) -> None:
+    layout = Layout(tmp_path)
+    subject = shelve(tmp_path, "a:1", "linux/amd64")
+    for _ in range(1 + deep):
+        signed = put(layout, b"signed by " + subject.encode())
+        raw = {"layers": [signed.model_dump(by_alias=True)], "subject": {"digest": subject}}
+        subject = put(layout, json.dumps(raw).encode()).digest
+    assert prune(layout) == ()
+    other = json.dumps({"layers": [], "subject": {"digest": digest_of(b"gone")}}).encode()
+    assert put(layout, other).digest not in reachable(layout, layout.roots())
+    assert [file.size for file in prune(layout)] == [len(other)]
+
+
+def test_what_a_derived_image_comes_from_stays(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    upstream = put(layout, b'{"layers": []}')
+    raw = json.dumps({"layers": [], "annotations": {DERIVED_FROM: upstream.digest}}).encode()
+    derived = content(raw, OCI_MANIFEST).descriptor
+    layout.put(derived, iter([raw]))
+    layout.name(derived, ("docker.io/library/a:1",))
+    assert prune(layout) == ()
+
+
+def test_what_others_have_entered_stays(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layer = put(layout, b"layer")
+    raw = json.dumps({"blobs": [layer.model_dump(by_alias=True), {"digest": "no"}, 1]}).encode()
+    artifact = put(layout, raw)
+    entry = {"mediaType": OCI_MANIFEST, "digest": artifact.digest, "size": artifact.size}
+    (tmp_path / "index.json").write_text(json.dumps({"manifests": [entry, {"digest": "no"}]}))
+    assert prune(layout) == ()
+
+
+def test_what_a_killed_load_left_goes(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    shelve(tmp_path, "a:1", "linux/amd64")
+    (tmp_path / "blobs" / "sha256" / f".{'0' * 64}.x.part").write_bytes(b"half")
+    (tmp_path / ".index.json.x.part").write_bytes(b"half")
+    assert [file.size for file in prune(layout)] == [4, 4]
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_pruning_waits_for_a_load(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    with python(SLOW, tmp_path) as load:
+        assert load.stdin is not None
+        assert load.stdout is not None
+        assert load.stdout.readline() == "put\n"
+        with subprocess.Popen(
+            [PROGRAM, "layout", "prune", "--layout", tmp_path],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        ) as pruning:
+            assert pruning.stderr is not None
+            assert "waiting until a load is done" in pruning.stderr.readline()
+            assert layout.holds(descriptor_of(b"slow"))
+            load.stdin.write("\n")
+            load.stdin.close()
+    assert (load.returncode, pruning.returncode) == (0, 0)
+    assert layout.holds(descriptor_of(b"slow"))
+    assert len(layout.images()) == 1
+
+
+def test_loads_and_prunings_at_once_lose_nothing(tmp_path: Path) -> None:
+    running = [python(LOADS, tmp_path, "a"), python(LOADS, tmp_path, "b"), python(PRUNES, tmp_path)]
+    for process in running:
+        process.communicate(timeout=120)
+    assert [process.returncode for process in running] == [0, 0, 0]
+    layout = Layout(tmp_path)
+    assert {name.repository.partition("/")[0] for name in layout.images()} == {"a", "b"}
+    assert all(layout.blob_path(digest).exists() for digest in layout.images().values())
+    prune(layout)
+    assert set(held(layout)) == set(layout.images().values())
+
+
+def test_the_commands_tell_what_is_there_and_what_went(tmp_path: Path) -> None:
+    digest = shelve(tmp_path, "a:1", *BOTH)
+    layout = Layout(tmp_path)
+    needed = sum(held(layout).values())
+    put(layout, b"stray")
+    told = document(airgapbuild("layout", "ls", "--json", "--layout", tmp_path))
+    assert told["images"] == [
+        {"name": "a:1", "digest": digest, "platforms": [*BOTH], "size": needed}
+    ]
+    assert (told["size"], told["unused"]) == (needed + 5, 5)
+    shown = airgapbuild("layout", "ls", "--layout", tmp_path).stdout
+    assert shown.splitlines()[-1].endswith("airgapbuild layout prune removes 5 B")
+    for option in ("--dry-run", "--color=never"):
+        done = document(airgapbuild("layout", "prune", "--json", option, "--layout", tmp_path))
+        assert done["dry-run"] == (option == "--dry-run")
+        assert done["size"] == 5
+    assert sum(held(layout).values()) == needed
+
+
+def test_a_layout_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    for command in ("ls", "prune"):
+        done = airgapbuild("layout", command, "--layout", tmp_path / "none")
+        assert done.returncode == 0
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_layout_that_is_none_loses_nothing(tmp_path: Path) -> None:
+    blob = put(Layout(tmp_path), b"blob")
+    (tmp_path / "index.json").write_text("[]")
+    done = airgapbuild("layout", "prune", "--layout", tmp_path)
+    assert done.returncode == 7
+    assert "not an OCI index" in done.stderr
+    assert Layout(tmp_path).holds(blob)
+
+
+def test_a_layout_that_is_no_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for command in ("ls", "prune"):
+        done = airgapbuild("layout", command, "--layout", tmp_path / "file")
+        assert done.returncode == 7
+        assert f"{tmp_path / 'file'}" in done.stderr
