@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.register_profile("few", deadline=None, max_examples=10)
 hypothesis.settings.load_profile("untimed")
 
 
@@ -45,8 +46,13 @@ def pytest_keyboard_interrupt() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares a daemon runs in one process, and so does what shares a file's fixtures."""
+    """What shares a daemon runs in one process, and so does what shares a file's fixtures.
+
+    A mark of a test's own comes first: it must not run beside another file.
+    """
     for item in items:
+        if item.get_closest_marker("xdist_group"):
+            continue
         chosen = getattr(item, "callspec", None)
         shared = chosen.params.get("daemon") if chosen else None
         group = "-".join(shared) if shared else item.nodeid.partition("::")[0]

@@ -7,16 +7,16 @@ so builder images are known even where the record is another user's.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airgapbuild.errors import BundleError
+from airgapbuild.errors import AirgapbuildError, BundleError
 from airgapbuild.lockfile import LOCAL_REGISTRY, LOCAL_REPOSITORIES
 from airgapbuild.oci.digest import digest_of, encoded, parse_digest, short
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from airgapbuild.engine.daemon import Daemon
@@ -33,6 +33,7 @@ class Record:
 
     def __init__(self, folder: Path, daemon: Daemon) -> None:
         self._folder = folder
+        self._daemon = daemon
         self._prefix = f"{short(digest_of(daemon.id.encode()))}-"
 
     @property
@@ -45,12 +46,60 @@ class Record:
                 found.append(parse_digest(f"sha256:{name.removeprefix(self._prefix)}"))
         return tuple(found)
 
-    def add(self, image: Digest) -> None:
-        """Enters an image.
+    @contextmanager
+    def watching(self, lock: Lock) -> Iterator[None]:
+        """Enters the images of the lock that were not in the daemon before, and are afterwards.
+
+        So does a load that fails with what it had done until then.
 
         Raises:
-            BundleError: the folder cannot be written.
+            BundleError: the record's folder cannot be written.
+            DaemonError: the daemon does not say.
         """
+        images, names = self._daemon.layer_chains().keys(), self._daemon.names()
+        try:
+            yield
+        except AirgapbuildError:
+            with suppress(AirgapbuildError):
+                self._enter(lock, images, names)
+            raise
+        self._enter(lock, images, names)
+
+    def sweep(self, keep: Collection[Digest] = ()) -> tuple[Digest, ...]:
+        """Removes the images that have no name any more; the IDs of those that went.
+
+        What a container uses stays, and is looked at again the next time; so are the images in
+        `keep`.
+
+        Raises:
+            DaemonError: the daemon does not say, or refuses.
+        """
+        gone = []
+        for image in self.images:
+            held = self._daemon.image(image)
+            if held is None:
+                self._drop(image)
+            elif held.names or held.repo_digests or image in keep:
+                continue
+            elif self._daemon.remove_image(image):
+                self._drop(image)
+                gone.append(image)
+        return tuple(gone)
+
+    def _enter(
+        self, lock: Lock, images: Collection[str], names: Mapping[Reference, Digest]
+    ) -> None:
+        """With what was there before, by ID and by name."""
+        now = self._daemon.names()
+        for image in lock.image:
+            new = {now[name] for name in image.names if name in now} - {*images}
+            if image.is_builder and names.get(image.builder_name) != now.get(image.builder_name):
+                # Nobody else gives that name: who had it was loaded by us, too.
+                new |= {names[it] for it in (image.builder_name,) if it in names}
+            for identifier in sorted(new):
+                self._add(identifier)
+
+    def _add(self, image: Digest) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._path(image).touch()
@@ -58,34 +107,12 @@ class Record:
             hint = "XDG_DATA_HOME names another folder"
             raise BundleError(f"{error.filename}: {error.strerror}", hint=hint) from error
 
-    def drop(self, image: Digest) -> None:
-        """Strikes an image out."""
+    def _drop(self, image: Digest) -> None:
         with suppress(OSError):  # it is found to be gone again the next time
             self._path(image).unlink(missing_ok=True)
 
     def _path(self, image: Digest) -> Path:
         return self._folder / f"{self._prefix}{encoded(image)}"
-
-
-def sweep(daemon: Daemon, record: Record, keep: Collection[Digest] = ()) -> tuple[Digest, ...]:
-    """Removes the recorded images that have no name any more; the IDs of those that went.
-
-    What a container uses stays, and is looked at again the next time; so are the images in `keep`.
-
-    Raises:
-        DaemonError: the daemon does not say, or refuses.
-    """
-    gone = []
-    for image in record.images:
-        held = daemon.image(image)
-        if held is None:
-            record.drop(image)
-            continue
-        nameless = not held.names and not held.repo_digests and image not in keep
-        if nameless and daemon.remove_image(image):
-            record.drop(image)
-            gone.append(image)
-    return tuple(gone)
 
 
 @dataclass(frozen=True)

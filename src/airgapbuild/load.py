@@ -21,14 +21,13 @@ from airgapbuild.progress import SILENT, Progress
 from airgapbuild.supply import Supply
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from airgapbuild.builder.instance import Instance, InstanceStore, Node
     from airgapbuild.bundle.reader import Bundle
     from airgapbuild.engine.daemon import Daemon, HeldContainer
     from airgapbuild.engine.endpoint import Endpoint
-    from airgapbuild.leftovers import Record
     from airgapbuild.lockfile import LockedImage, LockedPlatform
     from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
@@ -77,15 +76,14 @@ def load_images(
     layout: Layout,
     *,
     bases: Sequence[Bundle] = (),
-    record: Record | None = None,
     progress: Progress = SILENT,
 ) -> tuple[LoadedImage, ...]:
     """The bundle's images, where they are wanted: one that goes to two places is there twice.
 
-    What goes into the daemon is kept in `record`. Tarballs of other platforms than the daemon's may
-    be missing from the folder; what is there must be right. What a differential bundle leaves out
-    may lie in one of `bases`; their other images are not loaded. Older layers by which it tells its
-    own are laid out in files without a name in the layout's folder.
+    Tarballs of other platforms than the daemon's may be missing from the folder; what is there must
+    be right. What a differential bundle leaves out may lie in one of `bases`; their other images
+    are not loaded. Older layers by which it tells its own are laid out in files without a name in
+    the layout's folder.
 
     Raises:
         IntegrityError, BundleError: a bundle is not whole or not right; nothing was sent of the
@@ -98,11 +96,13 @@ def load_images(
     supply = _supply(bundle, bases, OlderLayers([], daemon, layout, layout.path))
     loaded = []
     fills = any(image.for_layout for image in bundle.lock.image)
+    if not layout.path.exists():
+        supply.check(daemon, layout)  # a load that is refused makes no folder
     with layout.filling() if fills else nullcontext():
-        supply.check(daemon, layout)
+        supply.check(daemon, layout)  # now that nobody sweeps out what it finds there
         for image in bundle.lock.image:
             if image.for_daemon:
-                loaded.append(_to_daemon(supply, daemon, image, record, progress))
+                loaded.append(_to_daemon(supply, daemon, image, progress))
             if image.for_layout:
                 loaded.append(_to_layout(supply, layout, image, progress))
     return tuple(loaded)
@@ -110,7 +110,7 @@ def load_images(
 
 def load_nodes(
     bundle: Bundle,
-    daemons: Mapping[Daemon, Record],
+    daemons: Iterable[Daemon],
     layout: Layout,
     *,
     bases: Sequence[Bundle] = (),
@@ -118,17 +118,16 @@ def load_nodes(
 ) -> tuple[LoadedImage, ...]:
     """The builder's image, on daemons that run its other nodes; none where it has none.
 
-    What goes into a daemon is kept in its record. Expects the files that `load_images` has checked,
-    and raises what that does.
+    Expects the files that `load_images` has checked, and raises what that does.
     """
     image = bundle.lock.builder_image
     if image is None:
         return ()
     loaded = []
-    for daemon, record in daemons.items():
+    for daemon in daemons:
         supply = _supply(bundle, bases, OlderLayers([], daemon, layout, layout.path))
         supply.check_node(image, daemon)
-        done = _to_daemon(supply, daemon, image, record, progress)
+        done = _to_daemon(supply, daemon, image, progress)
         loaded.append(replace(done, place=daemon.endpoint.host))
     return tuple(loaded)
 
@@ -139,11 +138,7 @@ def _supply(bundle: Bundle, bases: Sequence[Bundle], older: OlderLayers) -> Supp
 
 
 def _to_daemon(
-    supply: Supply,
-    daemon: Daemon,
-    image: LockedImage,
-    record: Record | None,
-    progress: Progress,
+    supply: Supply, daemon: Daemon, image: LockedImage, progress: Progress
 ) -> LoadedImage:
     bundle, locked = supply.bundle, supply.platform(image, daemon)
     documents = bundle.image(image, locked)
@@ -152,14 +147,9 @@ def _to_daemon(
     task = progress.task(image.name)
     read = supply.reader(image, locked)
     absent = frozenset(blob.digest for blob in supply.absent(image, locked))
-    identifier = daemon.expected_id(documents)
-    older = daemon.image(str(image.builder_name)) if image.is_builder else None
     outcome = daemon.load(documents, image.names, read, task, absent)
     task.done(outcome.action)
-    if record and older and older.id != identifier:
-        record.add(older.id)  # nobody else gives that name
-    if record and outcome.action == "loaded" and image.names:
-        record.add(identifier)
+    identifier = daemon.expected_id(documents)
     return LoadedImage(image, (locked,), "daemon", identifier, outcome.action, outcome.sent)
 
 

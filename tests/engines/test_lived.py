@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airgapbuild.bundle.packaging import Packaging
 from airgapbuild.engine.daemon import Daemon
-from airgapbuild.leftovers import Record, prune_builders, sweep
+from airgapbuild.leftovers import Record, prune_builders
 from airgapbuild.load import LoadedImage, load_images
 from airgapbuild.oci.layout import Layout
 from tests.engines.shipment import payload
+from tests.engines.site import Site
+from tests.support.program import document
 from tests.support.project import Project
+from tests.support.relay import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from airgapbuild.lockfile import Lock
     from airgapbuild.oci.digest import Digest
@@ -54,8 +60,12 @@ class Machine:
         self.project.text = TEXT.format(ref=ref, role=role)
         layers = (payload(), payload())
         self.project.source.publish(ref, "linux/arm64", "linux/amd64", layers=layers)
+        return self.load_again()
+
+    def load_again(self) -> tuple[Lock, tuple[LoadedImage, ...]]:
         bundle = self.project.bundle("bundle")
-        return bundle.lock, load_images(bundle, self.daemon, self.layout, record=self.record)
+        with self.record.watching(bundle.lock):
+            return bundle.lock, load_images(bundle, self.daemon, self.layout)
 
     def load_one(self, ref: str, role: str = 'role = "tool"') -> Digest:
         [loaded] = self.load(ref, role)[1]
@@ -78,11 +88,8 @@ def test_a_base_image_goes_to_both_places_where_the_daemon_wants_it(
     machine: Machine, name: str
 ) -> None:
     for action in ("loaded", "present"):
-        if action == "loaded":
-            lock, loaded = machine.load(name, "daemon = true")
-        else:
-            bundle = machine.project.bundle("bundle")
-            loaded = load_images(bundle, machine.daemon, machine.layout, record=machine.record)
+        is_first = action == "loaded"
+        lock, loaded = machine.load(name, "daemon = true") if is_first else machine.load_again()
         assert [(it.place, it.action) for it in loaded] == [("daemon", action), ("layout", action)]
     [image] = lock.image
     held = machine.daemon.image(name)
@@ -95,7 +102,7 @@ def test_a_moved_name_leaves_nothing_dangling(machine: Machine, name: str) -> No
     old = machine.load_one(name)
     new = machine.load_one(name)
     assert machine.dangling() == ({old} & {*machine.daemon.layer_chains()})
-    sweep(machine.daemon, machine.record)
+    machine.record.sweep()
     assert machine.dangling() == set()
     assert machine.daemon.image(old) is None
     held = machine.daemon.image(name)
@@ -108,7 +115,7 @@ def test_an_older_image_with_another_name_stays(machine: Machine, name: str) -> 
     old = machine.load_one(name)
     machine.bed.docker("tag", name, "corp.example/other:1")
     machine.load_one(name)
-    assert sweep(machine.daemon, machine.record) == ()
+    assert machine.record.sweep() == ()
     held = machine.daemon.image("corp.example/other:1")
     assert held is not None
     assert held.id == old
@@ -119,7 +126,7 @@ def test_what_others_made_stays_without_a_name(machine: Machine, name: str) -> N
     theirs = machine.load_one(name)
     stranger = replace(machine, folder=machine.folder / "stranger")
     stranger.load_one(name)
-    assert sweep(machine.daemon, stranger.record) == ()
+    assert stranger.record.sweep() == ()
     assert machine.dangling() == ({theirs} & {*machine.daemon.layer_chains()})
 
 
@@ -128,10 +135,10 @@ def test_what_a_container_uses_stays_until_it_is_gone(machine: Machine, name: st
     machine.bed.docker("create", "--name", "user-of-it", name, "true")
     machine.load_one(name)
     before = machine.dangling()
-    assert sweep(machine.daemon, machine.record) == ()
+    assert machine.record.sweep() == ()
     assert machine.dangling() == before
     machine.bed.docker("rm", "user-of-it")
-    swept = sweep(machine.daemon, machine.record)
+    swept = machine.record.sweep()
     assert swept == ((old,) if before else ())  # 26.1's containerd store keeps no such image
     assert machine.dangling() == set()
 
@@ -140,7 +147,7 @@ def test_a_builder_image_of_another_users_is_known_by_its_name(machine: Machine,
     old = machine.load_one(name, 'role = "builder"')
     other = replace(machine, folder=machine.folder / "other")
     new = other.load_one(name, 'role = "builder"')
-    sweep(machine.daemon, other.record)
+    other.record.sweep()
     assert machine.dangling() == set()
     assert machine.daemon.image(old) is None
     assert machine.daemon.image(new) is not None
@@ -177,3 +184,186 @@ def test_builder_images_that_the_lock_does_not_name_are_pruned(machine: Machine,
     assert machine.daemon.image(found["gone"].id) is None
     assert [it.users for it in prune_builders(lock, machine.daemon)] == [("user-of-it",)]
     machine.bed.docker("image", "rm", "corp.example/kit:1")
+
+
+BUILDER = """
+version = 1
+name = "b"
+platforms = ["linux/amd64", "linux/arm64"]
+[images.kit]
+ref = "example.org/lived/moby/buildkit:v1"
+tags = ["example.org/lived/kit:stable"]
+[images.tool]
+ref = "example.org/lived/tool:1"
+role = "tool"
+[images.base]
+ref = "example.org/lived/base:1"
+daemon = true
+[images.frontend]
+ref = "example.org/lived/docker/dockerfile:1"
+[builder]
+name = "lived"
+image = "kit"
+[buildkitd.log]
+level = "debug"
+"""
+IMAGES = ("moby/buildkit:v1", "tool:1", "base:1", "docker/dockerfile:1")
+
+
+@dataclass
+class User:
+    """Somebody with a home of his own, on a daemon that lives on."""
+
+    site: Site
+    bundle: Path
+    log: str = ""
+
+    def run(self, command: str, *options: str | Path) -> dict[str, Any]:
+        done = self.site.airgapbuild(command, "--json", *options)
+        assert done.returncode == 0, done.stderr
+        self.log = done.stderr
+        return document(done)
+
+    def load(self) -> dict[str, Any]:
+        return self.run("load", "--no-boot", self.bundle)
+
+    def unload(self, *options: str | Path) -> dict[str, str | None]:
+        """What was taken back, and why it stayed where it did."""
+        undone = self.run("unload", *(options or (self.bundle,)))["undone"]
+        return {f"{it['what']} {it['name']}": it["kept"] for it in undone}
+
+    def files(self) -> dict[str, tuple[bytes, int]]:
+        """All files of his, with the time when each was changed."""
+        return {
+            str(path): (path.read_bytes(), path.stat().st_mtime_ns)
+            for folder in (self.site.home, self.site.config)
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+
+    def held(self) -> list[str]:
+        """All that the daemon holds."""
+        every = ("--no-trunc", "--format", "{{json .}}")
+        shown = [
+            self.site.docker("image", "ls", "--all", "--digests", *every),
+            self.site.docker("container", "ls", "--all", "--format", "{{.ID}} {{.Names}}"),
+            self.site.docker("volume", "ls", "--format", "{{.Name}}"),
+        ]
+        ages = re.compile(r'"CreatedSince":"[^"]*",?')
+        return sorted(ages.sub("", line) for text in shown for line in text.splitlines())
+
+
+@pytest.fixture
+def user(daemon: BedDaemon, tmp_path: Path) -> User:
+    for folder in ("home", "config"):
+        (tmp_path / folder).mkdir()
+    project = Project(tmp_path, BUILDER)
+    for n, image in enumerate(IMAGES):
+        layers = (b"shared", f"{n}".encode())
+        ref = f"example.org/lived/{image}"
+        project.source.publish(ref, "linux/amd64", "linux/arm64", layers=layers)
+    project.export("bundle")
+    return User(Site(daemon, tmp_path / "config", tmp_path / "home"), tmp_path / "bundle")
+
+
+def test_a_second_load_sends_nothing_and_changes_nothing(user: User, tmp_path: Path) -> None:
+    site = user.site.copy()
+    with Relay(site.daemon.socket, tmp_path / "relay.sock") as relay:
+        site.daemon.env["DOCKER_HOST"] = f"unix://{relay.path}"
+        user = replace(user, site=site)
+        user.load()
+        before = (user.files(), user.held())
+        relay.sent.clear()
+        again = user.load()
+        asked = set(re.findall(rb"(?m)^([A-Z]+) \S+ HTTP/1\.1\r$", relay.sent))
+        after = (user.files(), user.held())
+        assert dict(after[0].items() ^ before[0].items()) == {}
+        assert after[1] == before[1]
+        user.unload()
+    assert asked == {b"GET"}
+    assert {image["action"] for image in again["images"]} == {"present"}
+    assert sum(image["sent"] for image in again["images"]) == 0
+    assert again["builder"]["changed"] is False
+    assert (again["swept"], again["older-builders"]) == ([], [])
+
+
+@pytest.mark.parametrize("by", ["bundle", "lock"])
+def test_unload_takes_back_what_load_did(user: User, by: str) -> None:
+    before = user.held()
+    user.load()
+    assert user.held() != before
+    given = user.bundle if by == "bundle" else user.bundle / "airgapbuild.lock"
+    undone = user.unload(given)
+    assert set(undone.values()) == {None}
+    assert {key.partition(" ")[0] for key in undone} == {
+        *("builder", "buildkitd.toml", "daemon", "layout"),
+    }
+    assert user.held() == before
+    data = user.site.home / ".local/share/airgapbuild"
+    left = {Path(path) for path in user.files()}
+    assert {path for path in left if data / "layout/blobs" not in path.parents} == {
+        data / "layout/.airgapbuild.lock",
+        data / "layout/.airgapbuild.filling.lock",
+        data / "layout/index.json",
+        data / "layout/oci-layout",
+        user.site.config / "buildx/.lock",
+    }
+    assert json.loads((data / "layout/index.json").read_bytes())["manifests"] == []
+    assert user.unload(given) == {}
+    assert user.site.airgapbuild("unload", given).stdout == "there is nothing to take back\n"
+
+
+def test_what_was_changed_since_is_left_alone_and_told(user: User) -> None:
+    user.load()
+    site, layout = user.site, user.site.home / ".local/share/airgapbuild/layout"
+    kit, tool, base = (f"example.org/lived/{it}" for it in IMAGES[:3])
+    site.docker("tag", kit, tool)
+    site.docker("create", "--name", "lived-user", base, "true")
+    instance = site.config / "buildx/instances/lived"
+    instance.write_text(instance.read_text().replace("--debug", "--trace").replace("{", "{ ", 1))
+    document = json.loads(instance.read_text())
+    document["Nodes"][0]["Flags"] = ["--trace"]
+    instance.write_text(json.dumps(document))
+    toml = site.home / ".config/airgapbuild/lived/buildkitd.toml"
+    toml.write_text("debug = true\n")
+    index = json.loads((layout / "index.json").read_bytes())
+    [entry] = [it for it in index["manifests"] if "base" in json.dumps(it["annotations"])]
+    [other] = [it for it in index["manifests"] if "base" not in json.dumps(it["annotations"])]
+    entry["digest"] = other["digest"]
+    (layout / "index.json").write_text(json.dumps(index))
+    files = user.files()
+    try:
+        kept = {what: why for what, why in user.unload().items() if why}
+        assert kept.keys() == {
+            "builder lived",
+            f"buildkitd.toml {toml}",
+            f"daemon {tool}",
+            f"daemon {base}",
+            f"layout {base}",
+        }
+        assert kept["builder lived"] == "was changed since"
+        assert kept[f"daemon {base}"] == "is used by lived-user"
+        assert "which is not what was locked" in (kept[f"daemon {tool}"] or "")
+        assert "which is not what was locked" in (kept[f"layout {base}"] or "")
+        for path in (instance, site.config / "buildx/current", toml):
+            assert user.files()[str(path)] == files[str(path)]
+        words = site.airgapbuild("unload", user.bundle).stdout
+        assert f"name in the daemon  {base}" in words
+        assert "stays: it is used by lived-user" in words
+    finally:
+        site.docker("rm", "lived-user")
+        site.docker("image", "rm", "--force", tool, base)
+
+
+def test_the_images_of_a_compact_bundle_are_taken_back_by_the_bundle(user: User) -> None:
+    before = user.held()
+    project = Project(user.bundle.parent, BUILDER)
+    for image in IMAGES:
+        ref = f"example.org/lived/{image}"
+        project.source.publish(ref, "linux/amd64", "linux/arm64", layers=(b"c", image.encode()))
+    project.export("compact", packaging=Packaging(layers="compact", level=1))
+    user = replace(user, bundle=user.bundle.parent / "compact")
+    user.load()
+    assert set(user.unload().values()) == {None}
+    assert user.held() == before
+    assert user.unload() == {}

@@ -95,11 +95,11 @@ def test_what_is_there_locks_and_exports_to_the_same(
 
 
 def test_every_name_leads_to_the_locked_digest(
-    project: Project, registry: Registry, opened: Open
+    project: Project, new: Registry, opened: Open
 ) -> None:
-    pushed = push(registry, "names", project.bundle("b"))
+    pushed = push(new, "names", project.bundle("b"))
     for path in ("library/kit:1", "library/kit:stable", "corp/kit:1"):
-        name = there(registry, f"names/{path}")
+        name = there(new, f"names/{path}")
         assert name in pushed["kit"].names
         assert opened().manifest(name).descriptor.digest == pushed["kit"].image.digest
 
@@ -130,14 +130,15 @@ def test_only_names_are_put_where_only_names_lack(project: Project, old: Registr
     assert changes(old) == ["PUT /v2/named/library/kit/manifests/lts"]
 
 
-@pytest.mark.parametrize("prefix", ["whole/in", "parts/of"])
+@pytest.mark.parametrize("part_size", [None, 1 << 20])
+@pytest.mark.parametrize("registry", ["old", "api"], indirect=True)
 def test_a_large_blob_goes_in_chunks(
-    project: Project, registry: Registry, opened: Open, prefix: str
+    project: Project, registry: Registry, opened: Open, part_size: int | None
 ) -> None:
+    prefix = "parts/of" if part_size else "whole/in"
     large = random.Random(prefix).randbytes(3_500_000)
     project.source.publish("kit:1", "linux/amd64", "linux/arm64", layers=(large, b"top"))
-    size = (1 << 20) if prefix.startswith("parts") else None
-    bundle = project.bundle("b", packaging=Packaging(part_size=size))
+    bundle = project.bundle("b", packaging=Packaging(part_size=part_size))
     pushed = push(registry, prefix, bundle, chunk=1 << 20)
     image = opened().manifest(there(registry, f"{prefix}/library/kit@{pushed['kit'].digest}"))
     [[_, amd64], _] = parse_index(image, "it").platforms
@@ -170,11 +171,11 @@ def test_some_platforms_get_an_index_of_their_own(
 
 
 def test_some_platforms_keep_the_index_that_is_whole_already(
-    project: Project, registry: Registry
+    project: Project, new: Registry
 ) -> None:
-    push(registry, "kept", project.bundle("b"))
+    push(new, "kept", project.bundle("b"))
     bundle = open_bundle(without(project.folder / "b", "arm64"))
-    pushed = push(registry, "kept", bundle)["kit"]
+    pushed = push(new, "kept", bundle)["kit"]
     assert (pushed.action, pushed.is_exact) == ("present", True)
 
 
@@ -197,12 +198,12 @@ def test_attestations_left_at_home_make_another_index(project: Project, old: Reg
 
 
 def test_a_compact_image_is_derived_and_says_so(
-    project: Project, registry: Registry, opened: Open
+    project: Project, new: Registry, opened: Open
 ) -> None:
     bundle = project.bundle("b", packaging=COMPACT)
     notes = Notes()
-    pushed = push(registry, "compact", bundle, progress=notes)["kit"]
-    reference = there(registry, "compact/corp/kit:1")
+    pushed = push(new, "compact", bundle, progress=notes)["kit"]
+    reference = there(new, "compact/corp/kit:1")
     index = opened().manifest(reference)
     assert (index.descriptor.digest, pushed.is_exact) == (pushed.digest, False)
     for (_, manifest), locked in zip(
@@ -215,7 +216,7 @@ def test_a_compact_image_is_derived_and_says_so(
             for _ in opened().blob(reference, layer):
                 pass
     assert f"not by the locked {pushed.image.digest}: the bundle is compact" in notes.notes[0]
-    assert push(registry, "compact", bundle)["kit"].action == "present"
+    assert push(new, "compact", bundle)["kit"].action == "present"
 
 
 def test_a_differential_needs_its_base_or_a_registry_that_has_it(

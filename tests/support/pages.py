@@ -5,9 +5,11 @@ A comment that no reader sees says where the blocks behind it run::
     <!-- in: connected -->
     <!-- in: nowhere, since it would run these tests -->
 
-and another one runs what the reader is spared::
+another one runs what the reader is spared, and another one tells how the next block ends, where it
+is not with 0::
 
     <!-- run: mkdir -p app -->
+    <!-- ends with: 5 -->
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _PARTS = re.compile(
     r"^<!-- in: (?P<world>.+?) -->$"
+    r"|^<!-- ends with: (?P<status>\d+) -->$"
     r"|^<!-- run:\s(?P<hidden>.+?)\s-->$"
     r"|^(?P<fence>```+)(?P<language>sh|console)\b[^\n]*\n(?P<shown>.*?)^(?P=fence)$",
     re.MULTILINE | re.DOTALL,
@@ -38,6 +41,8 @@ class Block:
     """None where the page does not say it."""
     script: str
     """For bash; of a console what stands behind its prompts."""
+    status: int
+    """The exit status of its last command."""
 
     def __str__(self) -> str:
         return f"{self.page.name}:{self.line}"
@@ -45,13 +50,17 @@ class Block:
 
 def blocks(page: Path) -> Iterator[Block]:
     """The blocks of a page in their order."""
-    text, world = page.read_text(), None
+    text, world, status = page.read_text(), None, 0
     for found in _PARTS.finditer(text):
         if found["world"]:
             world = found["world"]
+            continue
+        if found["status"]:
+            status = int(found["status"])
             continue
         script = found["hidden"] or found["shown"]
         if found["language"] == "console":
             prompts = [line for line in script.splitlines() if line.startswith("$ ")]
             script = "\n".join(line.removeprefix("$ ") for line in prompts)
-        yield Block(page, text.count("\n", 0, found.start()) + 1, world, script)
+        yield Block(page, text.count("\n", 0, found.start()) + 1, world, script, status)
+        status = 0

@@ -46,8 +46,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def locked(**settings: object) -> Lock:
     buildkitd = Buildkitd.model_validate({"registry": {HOST: settings}}).locked
-    builder = BuilderEntry(name="airgap")
-    return Lock.model_construct(version=1, name="b", image=(), builder=builder, buildkitd=buildkitd)
+    return Lock.model_construct(
+        version=1, name="keys", image=(), builder=BuilderEntry(name="airgap"), buildkitd=buildkitd
+    )
 
 
 def pair(cert: Path | str, key: Path | str) -> Lock:
@@ -180,8 +181,11 @@ def test_the_instance_has_the_cas_of_the_lock_and_the_keys_of_the_machine(folder
 
 def test_another_key_is_another_container(folder: Path) -> None:
     mark = "env.AIRGAPBUILD_CONFIG"
-    one, two = (wanted(folder, {f"{PLACE}/key.pem": key}).nodes[0] for key in (b"one", b"two"))
-    assert one.driver_opts[mark] != two.driver_opts[mark]
+    marks = {
+        wanted(folder, {f"{PLACE}/key.pem": key}).nodes[0].driver_opts[mark]
+        for key in (b"one", b"two")
+    }
+    assert len(marks) == 2
 
 
 def test_where_no_builder_is_made_nothing_is_read(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.support.memory import MemorySource
 from tests.support.program import HEARS_SIGNALS, PROGRAM, airgapbuild, document, environment
 
 COMMANDS = (
-    *("init", "lock", "outdated", "inventory", "export", "load", "push"),
+    *("init", "lock", "outdated", "inventory", "export", "load", "unload", "push"),
     *("build", "check", "contexts", "source-policy", "env", "layout ls", "layout prune", "doctor"),
     *("verify", "inspect", "diff", "report", "split", "join"),
 )

@@ -279,8 +279,10 @@ def test_without_ssh_keygen_nothing_is_taken(folder: Path, signers: Path, tmp_pa
 def test_the_readmes_check_without_airgapbuild(
     folder: Path, signers: Path, environ: dict[str, str]
 ) -> None:
-    [line] = [line for line in PAGE.read_text().splitlines() if "-Y verify" in line]
-    script = line.replace("FILE", str(signers)).replace("WHO", ANN)
+    lines = PAGE.read_text().replace("\\\n", "").splitlines()
+    [line] = [line for line in lines if "-Y verify" in line]
+    script = line.replace("../../allowed_signers", str(signers))
+    script = script.replace("sender@corp.example", ANN)
 
     def run() -> int:
         return subprocess.run(

@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,7 +144,7 @@ class InstanceStore:
                 driver=str(document["Driver"]),
                 nodes=tuple(str(node["Name"]) for node in nodes),
                 endpoints=tuple(str(node["Endpoint"]) for node in nodes),
-                is_marked=all(MARK in (node["DriverOpts"] or ()) for node in nodes),
+                is_marked=all(MARK in (node.get("DriverOpts") or ()) for node in nodes),
                 document=raw,
             )
         except FileNotFoundError:
@@ -236,6 +237,27 @@ class InstanceStore:
                 default_path.unlink(missing_ok=True)  # as `buildx use` does
             return True
 
+    def remove(self, instance: Instance) -> bool:
+        """Whether the builder was there as it is, and is gone now, as by `docker buildx rm`.
+
+        Where it was the current one, or an endpoint's default, it is no longer.
+
+        Raises:
+            BuilderError: the folder cannot be read or written.
+        """
+        if not self.holds(instance):
+            return False
+        with self._transaction():
+            if not self.holds(instance):
+                return False
+            (self.folder / "activity" / instance.name).unlink(missing_ok=True)
+            shutil.rmtree(self.folder / "refs" / instance.name, ignore_errors=True)
+            self._path(instance.name).unlink()
+            for chosen in (self.folder / "current", *(self.folder / "defaults").glob("*")):
+                if _chooses(chosen, instance.name):
+                    chosen.unlink()
+            return True
+
     def _default_path(self, key: str) -> Path:
         return self.folder / "defaults" / hashlib.sha256(key.encode()).hexdigest()[:20]
 
@@ -296,6 +318,15 @@ def _platform(platform: Platform) -> dict[str, str]:
     """Source: OCI image specification, specs-go/v1/descriptor.go, `Platform`."""
     variant = {"variant": platform.variant} if platform.variant else {}
     return {"architecture": platform.architecture, "os": platform.os, **variant}
+
+
+def _chooses(path: Path, name: str) -> bool:
+    """Whether a `current` or a default, which is a bare name, names this builder."""
+    try:
+        raw = path.read_bytes()
+        return raw == name.encode() or json.loads(raw)["Name"] == name
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _go_json(document: Any) -> bytes:  # noqa: ANN401 - any JSON

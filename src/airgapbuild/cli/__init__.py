@@ -31,6 +31,7 @@ from airgapbuild.cli.push import push_command
 from airgapbuild.cli.report import report_command
 from airgapbuild.cli.source_policy import source_policy_command
 from airgapbuild.cli.split import split_command
+from airgapbuild.cli.unload import unload_command
 from airgapbuild.cli.verify import verify_command
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ app.command("lock")(lock_command)
 app.command("outdated")(outdated_command)
 app.command("export")(export_command)
 app.command("load")(load_command)
+app.command("unload")(unload_command)
 app.command("push")(push_command)
 app.command("inventory")(inventory_command)
 app.command("build", context_settings={"ignore_unknown_options": True})(build_command)

@@ -44,6 +44,7 @@ max-parallelism = 4
 # The mirrors on the isolated side.
 # [buildkitd.registry."docker.io"]
 # mirrors = ["registry.inside.example:5000"]
+# The same with more to say: mirrors = [{ host = "registry.inside.example:5000", ca = "corp.pem" }]
 """
 
 

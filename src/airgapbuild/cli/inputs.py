@@ -6,12 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airgapbuild.leftovers import Record
-from airgapbuild.lockfile import read_lock, require_fresh
 from airgapbuild.oci.layout import Layout
 
 if TYPE_CHECKING:
     from airgapbuild.engine.daemon import Daemon
+    from airgapbuild.leftovers import Record
     from airgapbuild.lockfile import Lock
     from airgapbuild.manifest import Manifest
 
@@ -29,6 +28,8 @@ def own_layout(folder: Path | None) -> Layout:
 
 def own_record(daemon: Daemon) -> Record:
     """Our record of what was loaded into a daemon, beside the layout."""
+    from airgapbuild.leftovers import Record
+
     return Record(own_folder("XDG_DATA_HOME", ".local/share") / "loaded", daemon)
 
 
@@ -43,6 +44,8 @@ def fresh_lock(manifest: Manifest, path: Path) -> Lock:
     Raises:
         LockError: it is missing, unreadable or stale.
     """
+    from airgapbuild.lockfile import read_lock, require_fresh
+
     lock = read_lock(path)
     require_fresh(manifest, lock, path)
     return lock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,12 +26,13 @@ from airgapbuild.errors import UsageError
 from airgapbuild.words import size_words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from airgapbuild.builder.instance import Instance, InstanceStore
     from airgapbuild.engine.daemon import Daemon
-    from airgapbuild.leftovers import OlderBuilder
+    from airgapbuild.leftovers import OlderBuilder, Record
     from airgapbuild.load import LoadedBuilder, LoadedImage
+    from airgapbuild.lockfile import Lock
     from airgapbuild.oci.digest import Digest
 
 
@@ -57,6 +59,12 @@ def load_command(
             "--default", help="As docker buildx use --default: for this daemon from now on."
         ),
     ] = False,
+    binfmt: Annotated[
+        bool,
+        typer.Option(
+            "--binfmt", help="Register the bundle's emulators with the daemon's kernel, privileged."
+        ),
+    ] = False,
     prune: Annotated[
         bool,
         typer.Option("--prune", help="Remove builder images of ours that the lock does not name."),
@@ -81,6 +89,7 @@ def load_command(
         airgapbuild load bundles/builders
         airgapbuild load --no-boot /media/usb/builders
         airgapbuild load --prune bundles/builders
+        airgapbuild load --binfmt bundles/builders
         airgapbuild load bundles/builders bundles/builders-differential
         airgapbuild load --allowed-signers allowed_signers --min-serial 7 bundles/builders
         DOCKER_HOST=tcp://docker:2376 airgapbuild load bundles/builders
@@ -96,55 +105,72 @@ def load_command(
         from airgapbuild.bundle.reader import open_bundle
         from airgapbuild.cli.connect import node_daemons, policy_for
         from airgapbuild.cli.inputs import own_layout, own_record
+        from airgapbuild.emulators import binfmt_image, register
         from airgapbuild.engine.daemon import Daemon
         from airgapbuild.engine.endpoint import find_endpoint
-        from airgapbuild.leftovers import prune_builders, sweep
 
         policy = policy_for(bundles, file, allowed_signers, min_serial)
-        of_bases = replace(policy, min_serial=None)  # they are older
-        bases = [open_bundle(base, policy=of_bases) for base in bundles[:-1]]
+        bases = [  # they are older
+            open_bundle(base, policy=replace(policy, min_serial=None)) for base in bundles[:-1]
+        ]
         opened = open_bundle(bundles[-1], policy=policy)
+        emulating = binfmt_image(opened.lock) if binfmt else None
         endpoint = find_endpoint(host, os.environ)
         shelf = own_layout(layout)
         environ = endpoint.environ(os.environ)
-        kubeconfig = environ.get("KUBECONFIG", "")
-        there = files_there(opened.lock)
-        instance = wanted_instance(opened.lock, endpoint.buildx_endpoint, kubeconfig, there=there)
+        instance = wanted_instance(
+            *(opened.lock, endpoint.buildx_endpoint, environ.get("KUBECONFIG", "")),
+            there=files_there(opened.lock),
+        )
         buildx = load.check_buildx(instance, environ) if instance else None
         with Daemon.connect(endpoint) as daemon, node_daemons(opened.lock, daemon) as nodes:
             records = {it: own_record(it) for it in (daemon, *nodes)}
-            images = load.load_images(
-                *(opened, daemon, shelf),
-                bases=bases,
-                record=records[daemon],
-                progress=console,
-            )
-            images += load.load_nodes(
-                *(opened, {it: records[it] for it in nodes if it is not daemon}, shelf),
-                bases=bases,
-                progress=console,
-            )
+            with _watched(records, opened.lock):
+                images = load.load_images(opened, daemon, shelf, bases=bases, progress=console)
+                others = [it for it in records if it is not daemon]
+                images += load.load_nodes(opened, others, shelf, bases=bases, progress=console)
+            emulators = register(emulating, daemon) if emulating else ()
             store = InstanceStore.of(os.environ)
             builder = _load_builder(console, instance, nodes, store) if instance else None
             if builder and use:
                 builder = load.use(builder, store, endpoint, default=default)
             if builder and boot:
                 builder = load.boot(builder, buildx, environ, progress=console)
-            older = tuple(
-                image for it in records if prune for image in prune_builders(opened.lock, it)
-            )
-            loaded = {image.id for image in images}
-            swept = tuple(
-                image for it, record in records.items() for image in sweep(it, record, loaded)
-            )
+            older = _pruned(records, opened.lock) if prune else ()
+            swept = _swept(records, images)
             if opened.signer:
                 console.say(f"signed by {opened.signer}")
             _say_images(console, daemon, images)
             _say_older(console, older, swept)
+            if emulators:
+                console.say(f"the daemon's kernel runs other platforms by {', '.join(emulators)}")
             _say_builder(console, daemon, images, builder)
             document = _document(daemon, images, shelf.path, builder)
-            document |= {"swept": list(swept), "older-builders": _older_document(older)}
+            document |= {
+                "emulators": list(emulators),
+                "swept": list(swept),
+                "older-builders": _older_document(older),
+            }
             console.result({"signer": opened.signer and asdict(opened.signer), **document})
+
+
+@contextmanager
+def _watched(records: Mapping[Daemon, Record], lock: Lock) -> Iterator[None]:
+    with ExitStack() as stack:
+        for record in records.values():
+            stack.enter_context(record.watching(lock))
+        yield
+
+
+def _pruned(records: Iterable[Daemon], lock: Lock) -> tuple[OlderBuilder, ...]:
+    from airgapbuild.leftovers import prune_builders
+
+    return tuple(older for daemon in records for older in prune_builders(lock, daemon))
+
+
+def _swept(records: Mapping[Daemon, Record], images: Iterable[LoadedImage]) -> tuple[Digest, ...]:
+    loaded = {image.id for image in images}
+    return tuple(image for record in records.values() for image in record.sweep(loaded))
 
 
 def _load_builder(

@@ -262,7 +262,7 @@ def _emulator(site: Site, failure: Failure, _match: re.Match[str]) -> Finding:
         f"{failure.step}: a program of another platform, and nothing here runs it",
         "the kernel has no emulator for it (binfmt_misc), nor the builder's image "
         "(buildkit-qemu-*, which moby/buildkit's own images have)",
-        mend_of(site, "all"),
+        mend_of(site),
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from airgapbuild.doctor.finding import Finding, ok, warning
 from airgapbuild.doctor.holdings import platforms_in
 from airgapbuild.doctor.nodes import nodes_of
+from airgapbuild.emulators import BINFMT
 from airgapbuild.engine.daemon import Daemon
 from airgapbuild.oci.reference import parse_reference
 from airgapbuild.suggestion import manifest_lines
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
     from airgapbuild.doctor.site import Site
     from airgapbuild.oci.platform import Platform
-
-BINFMT: Final = "tonistiigi/binfmt:qemu-v10.2.3"
-"""The image that registers emulators with the kernel."""
 
 # Source: moby/buildkit solver/llbsolver/ops/exec_binfmt.go, `qemuArchMap`.
 _QEMU: Final = {
@@ -50,16 +48,14 @@ def check_emulators(site: Site) -> Iterator[Finding]:
                 f"steps for {platform} do not run: neither the kernel nor the builder's image has "
                 "an emulator",
                 "RUN fails with `exec format error`; COPY and cross-compiling go well",
-                mend_of(site, platform.architecture),
+                mend_of(site),
             )
 
 
-def mend_of(site: Site, what: str) -> str:
+def mend_of(site: Site) -> str:
     """What registers emulators: the image for it, where it is locked, or the lines that lock it."""
-    images = site.lock.image if site.lock else ()
-    names = [name.familiar for image in images if image.role == "binfmt" for name in image.names]
-    run = f"docker run --privileged --rm {names[0] if names else BINFMT} --install {what}"
-    if names:
+    run = f"{site.load} --binfmt"
+    if site.lock and any(image.role == "binfmt" for image in site.lock.image):
         return run
     return f"{manifest_lines(parse_reference(BINFMT), 'binfmt')}# and here, once loaded: {run}"
 

@@ -16,14 +16,14 @@ from urllib.parse import quote
 
 import docker
 import requests
-from docker.errors import DockerException, TLSParameterError
+from docker.errors import APIError, DockerException, TLSParameterError
 from docker.tls import TLSConfig
 from requests.exceptions import BaseHTTPError  # type: ignore[attr-defined] # urllib3's root
 
 from airgapbuild.errors import DaemonError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from airgapbuild.engine.endpoint import Endpoint, TlsFiles
 
@@ -124,6 +124,22 @@ class Connection:
             if response.status_code != requests.codes.not_found:
                 self._check(response)
 
+    def run_privileged(self, image: str, arguments: Sequence[str]) -> tuple[str, str]:
+        """Runs an image to its end with all privileges and no network; its stdout and stderr."""
+        with translated(self.endpoint):
+            client = self._client
+            settings = client.create_host_config(privileged=True, network_mode="none")
+            made = client.create_container(image, list(arguments), host_config=settings)["Id"]
+            try:
+                client.start(made)
+                client.wait(made, timeout=_PATIENCE)
+                out, err = (
+                    client.logs(made, stdout=is_out, stderr=not is_out) for is_out in (True, False)
+                )
+                return out.decode(errors="replace"), err.decode(errors="replace")
+            finally:
+                self.remove_container(made)
+
     def remove_volume(self, name: str) -> bool:
         """Removes a volume; whether it was there."""
         with translated(self.endpoint):
@@ -203,6 +219,8 @@ def translated(endpoint: Endpoint) -> Iterator[None]:
         raise DaemonError(message, hint=_is_it_running(endpoint)) from error
     except ValueError as error:
         raise _no_daemon(endpoint, str(error)) from error
+    except APIError as error:
+        raise DaemonError(f"{_place(endpoint)}: {error.explanation or error}") from error
     except OSError as error:  # requests.RequestException is one
         raise _unreachable(endpoint, error) from error
     except (DockerException, BaseHTTPError) as error:

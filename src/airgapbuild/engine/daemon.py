@@ -15,7 +15,7 @@ from airgapbuild.oci.platform import Platform, normalised
 from airgapbuild.oci.reference import Reference, parse_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -269,6 +269,16 @@ class Daemon:
             DaemonError: the daemon refuses.
         """
         self._connection.remove_container(name)
+
+    def run_privileged(self, image: str, arguments: Sequence[str] = ()) -> tuple[str, str]:
+        """What an image says on stdout and stderr, run to its end with all privileges.
+
+        It has no network, and its container is removed.
+
+        Raises:
+            DaemonError: there is no such image, or the daemon does not run it so.
+        """
+        return self._connection.run_privileged(image, arguments)
 
     def remove_volume(self, name: str) -> bool:
         """Removes a volume; whether it was there.

@@ -33,7 +33,7 @@ from airgapbuild.oci.digest import digest_of, encoded, matches, parse_digest, ve
 from airgapbuild.oci.reference import parse_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from airgapbuild.oci.content import Config
@@ -120,9 +120,7 @@ class Layout:
             entries = [entry for entry in self._entries() if _name_of(entry) not in names]
             entries += [_entry(descriptor, name) for name in names]
             entries.sort(key=lambda entry: (_name_of(entry) or "", str(entry.get("digest"))))
-            index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
-            content = json.dumps(index, indent=2).encode() + b"\n"
-            return write_if_changed(self.path / "index.json", content)
+            return self._write(entries)
 
     def roots(self) -> tuple[Digest, ...]:
         """All that index.json lists, with a name or without, in its order.
@@ -193,6 +191,27 @@ class Layout:
         config = self.document(parse_manifest(manifest, what).config.digest)
         if config:
             yield parse_config(config.raw, f"config {config.descriptor.digest}")
+
+    def unname(self, images: Mapping[str, Digest]) -> None:
+        """Takes full names away, each from the image of this digest only; blobs stay.
+
+        Raises:
+            BundleError: the folder's index.json is not one.
+        """
+        with self._lock(_INDEX_LOCK) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            entries = [
+                entry
+                for entry in self._entries()
+                if images.get(_name_of(entry) or "") != entry.get("digest")
+            ]
+            self._write(entries)
+
+    def _write(self, entries: list[dict[str, Any]]) -> bool:
+        """Whether index.json had to change to hold these entries."""
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+        raw = json.dumps(index, indent=2).encode() + b"\n"
+        return write_if_changed(self.path / "index.json", raw)
 
     def _entries(self) -> list[dict[str, Any]]:
         path = self.path / "index.json"

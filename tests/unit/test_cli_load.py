@@ -1,0 +1,51 @@
+"""What `airgapbuild load` refuses before it asks a daemon anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.support.forgery import make_two
+from tests.support.program import airgapbuild
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MANIFEST = """
+version = 1
+name = "b"
+platforms = ["linux/amd64"]
+[images.kit]
+ref = "kit:1"
+role = "builder"
+[builder]
+name = "airgap"
+image = "kit"
+driver-opts = { provenance-add-gha = "false" }
+"""
+
+
+def test_an_option_that_the_buildx_here_does_not_know(tmp_path: Path) -> None:
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text("#!/bin/sh\necho github.com/docker/buildx v0.29.1 28f6246\n")
+    docker.chmod(0o755)
+    home = tmp_path / "home"
+    home.mkdir()
+    env = {
+        "PATH": f"{docker.parent}:/usr/bin:/bin",
+        "HOME": str(home),
+        "DOCKER_HOST": f"unix://{tmp_path}/nobody",
+    }
+    done = airgapbuild("load", make_two(tmp_path / "b", MANIFEST), env=env)
+    assert done.returncode == 9
+    assert done.stderr.startswith(
+        "error: buildx 0.29.1 does not know the driver option 'provenance-add-gha': "
+        "buildx 0.30 brought it\n"
+    )
+    assert list(home.iterdir()) == []
+
+
+def test_a_default_that_is_not_to_be_used(tmp_path: Path) -> None:
+    done = airgapbuild("load", "--default", "--no-use", tmp_path)
+    assert done.returncode == 2
+    assert "--no-use" in done.stderr
