@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from airgapbuild.cli.init import TEMPLATE
 from airgapbuild.errors import ManifestError
 from airgapbuild.manifest import Manifest, entry_digest, parse_manifest, read_manifest
+from tests.engines import pki
 
 HEAD = """version = 1
 name = "builders"
@@ -343,9 +344,10 @@ def test_the_readmes_manifest_is_one(tmp_path: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     [text] = [block.split("```")[0] for block in readme.split("```toml\n")[1:]]
     (tmp_path / "certs").mkdir()
-    (tmp_path / "certs" / "corp.pem").write_text("")
+    for name in ("corp", "inside"):
+        pki.authority(tmp_path / "certs", name)
     manifest = parse(text, tmp_path)
-    assert set(manifest.images) == {"buildkit", "python", "own"}
+    assert set(manifest.images) == {"buildkit", "python", "dockerfile", "own"}
 
 
 @pytest.mark.parametrize(
