@@ -280,19 +280,18 @@ def test_a_second_load_sends_nothing_and_changes_nothing(user: User, tmp_path: P
         assert dict(after[0].items() ^ before[0].items()) == {}
         assert after[1] == before[1]
         user.unload()
-    assert asked == {b"GET"}
+    assert asked <= {b"GET", b"HEAD"}
     assert {image["action"] for image in again["images"]} == {"present"}
     assert sum(image["sent"] for image in again["images"]) == 0
     assert again["builder"]["changed"] is False
     assert (again["swept"], again["older-builders"]) == ([], [])
 
 
-@pytest.mark.parametrize("by", ["bundle", "lock"])
-def test_unload_takes_back_what_load_did(user: User, by: str) -> None:
+def test_unload_takes_back_what_load_did(user: User) -> None:
     before = user.held()
     user.load()
     assert user.held() != before
-    given = user.bundle if by == "bundle" else user.bundle / "airgapbuild.lock"
+    given = user.bundle / "airgapbuild.lock"
     undone = user.unload(given)
     assert set(undone.values()) == {None}
     assert {key.partition(" ")[0] for key in undone} == {

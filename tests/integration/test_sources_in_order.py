@@ -51,7 +51,10 @@ def test_a_pull_through_cache_is_a_mirror(
         for _, descriptor in parse_index(top, "index").platforms:
             source.manifest(BUILDER.with_digest(descriptor.digest))
         assert source.answered(BUILDER) == f"{cache.address}/moby/buildkit"
-        assert set(source.tags(BUILDER)) == {"v0.34.2", "buildx-stable-1"}
+        names = [name.rpartition(":") for name in images]
+        assert set(source.tags(BUILDER)) == {
+            tag for repository, _, tag in names if repository == "moby/buildkit"
+        }
 
 
 @pytest.mark.parametrize(
