@@ -189,6 +189,32 @@ class InstanceStore:
         """
         return self._chosen(key) or self._default(key)
 
+    def loaded(self, key: str) -> str | None:
+        """The builder for an endpoint that airgapbuild made: the current one, else the only one.
+
+        One of pods or of a remote buildkitd keeps no mark; where it is current, it counts as ours.
+        One that is current for another endpoint is not for this one.
+
+        Raises:
+            BuilderError: there are several, and none is current; or a file is not buildx's.
+        """
+        current = self.current(key)
+        stored = self.read(current) if current else None
+        if stored and (stored.is_marked or stored.driver != "docker-container"):
+            return stored.name
+        ours = [it for it in self._marked() if not _chooses(self.folder / "current", it)]
+        if len(ours) > 1:
+            message = f"{self.folder}: several builders were loaded, and none of them is current: "
+            hint = f"choose one: docker buildx use {ours[0]}"
+            raise BuilderError(message + ", ".join(ours), hint=hint)
+        return ours[0] if ours else None
+
+    def _marked(self) -> Iterator[str]:
+        for path in sorted((self.folder / "instances").glob("*")):
+            stored = self.read(path.name)
+            if stored and stored.is_marked:
+                yield stored.name
+
     def _chosen(self, key: str) -> str | None:
         """What `docker buildx use` left."""
         path = self.folder / "current"
