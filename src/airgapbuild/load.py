@@ -7,21 +7,23 @@ that it uses are proven.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airgapbuild.builder.buildkitd import BUILDKITD_FILE
 from airgapbuild.builder.buildx import Buildx
 from airgapbuild.builder.wanted import made_from
+from airgapbuild.errors import DaemonError
 from airgapbuild.files import write_if_changed
+from airgapbuild.leftovers import remove_node
 from airgapbuild.oci.derived import DERIVED_FROM, derived_index
 from airgapbuild.older import OlderLayers
 from airgapbuild.progress import SILENT, Progress
 from airgapbuild.supply import Supply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from airgapbuild.builder.instance import Instance, InstanceStore, Node
@@ -75,10 +77,13 @@ def load_images(
     daemon: Daemon,
     layout: Layout,
     *,
+    others: Iterable[Daemon] = (),
     bases: Sequence[Bundle] = (),
     progress: Progress = SILENT,
 ) -> tuple[LoadedImage, ...]:
     """The bundle's images, where they are wanted: one that goes to two places is there twice.
+
+    `others` are daemons that run further nodes of the builder: its image goes to them as well.
 
     Tarballs of other platforms than the daemon's may be missing from the folder; what is there must
     be right. What a differential bundle leaves out may lie in one of `bases`; their other images
@@ -93,46 +98,34 @@ def load_images(
     """
     for each in (*bases, bundle):
         each.check_files(progress=progress)
-    supply = _supply(bundle, bases, OlderLayers([], daemon, layout, layout.path))
+    supply = _supply(bundle, bases, daemon, layout)
+    image = bundle.lock.builder_image
+    further = [(image, _supply(bundle, bases, it, layout), it) for it in others] if image else []
+
+    def check() -> None:
+        supply.check(daemon, layout)
+        for image, its, other in further:
+            its.check_node(image, other)
+
     loaded = []
     fills = any(image.for_layout for image in bundle.lock.image)
     if not layout.path.exists():
-        supply.check(daemon, layout)  # a load that is refused makes no folder
+        check()  # a load that is refused makes no folder
     with layout.filling() if fills else nullcontext():
-        supply.check(daemon, layout)  # now that nobody sweeps out what it finds there
+        check()  # now that nobody sweeps out what it finds there
         for image in bundle.lock.image:
             if image.for_daemon:
                 loaded.append(_to_daemon(supply, daemon, image, progress))
             if image.for_layout:
                 loaded.append(_to_layout(supply, layout, image, progress))
+    for image, its, other in further:
+        done = _to_daemon(its, other, image, progress)
+        loaded.append(replace(done, place=other.endpoint.host))
     return tuple(loaded)
 
 
-def load_nodes(
-    bundle: Bundle,
-    daemons: Iterable[Daemon],
-    layout: Layout,
-    *,
-    bases: Sequence[Bundle] = (),
-    progress: Progress = SILENT,
-) -> tuple[LoadedImage, ...]:
-    """The builder's image, on daemons that run its other nodes; none where it has none.
-
-    Expects the files that `load_images` has checked, and raises what that does.
-    """
-    image = bundle.lock.builder_image
-    if image is None:
-        return ()
-    loaded = []
-    for daemon in daemons:
-        supply = _supply(bundle, bases, OlderLayers([], daemon, layout, layout.path))
-        supply.check_node(image, daemon)
-        done = _to_daemon(supply, daemon, image, progress)
-        loaded.append(replace(done, place=daemon.endpoint.host))
-    return tuple(loaded)
-
-
-def _supply(bundle: Bundle, bases: Sequence[Bundle], older: OlderLayers) -> Supply:
+def _supply(bundle: Bundle, bases: Sequence[Bundle], daemon: Daemon, layout: Layout) -> Supply:
+    older = OlderLayers([], daemon, layout, layout.path)
     older.bases = [replace(base, older=older.find) for base in bases]
     return Supply(replace(bundle, older=older.find), tuple(older.bases))
 
@@ -208,6 +201,36 @@ def check_buildx(instance: Instance, environ: Mapping[str, str]) -> Buildx | Non
         buildx.check_options(instance.driver, names)
         buildx.check_config(instance.nodes[0].files.get(BUILDKITD_FILE, b""))
     return buildx
+
+
+def drop_nodes(
+    instance: Instance,
+    nodes: Sequence[Daemon],
+    store: InstanceStore,
+    connect: Callable[[str], AbstractContextManager[Daemon]],
+    *,
+    progress: Progress = SILENT,
+) -> tuple[str, ...]:
+    """The containers, now gone with their cache, of nodes that our builder is to have no more.
+
+    To be called before `load_builder`, which forgets those nodes. `nodes` are the daemons of the
+    others; `connect` leads to the daemon at an endpoint. One that does not answer is noted.
+
+    Raises:
+        BuilderError: the file of the builder cannot be read.
+    """
+    kept = {(node.container, its.id) for node, its in zip(instance.nodes, nodes, strict=False)}
+    gone = []
+    for node in store.dropped(instance):
+        try:
+            with connect(node.endpoint) as daemon:
+                if (node.container, daemon.id) not in kept and remove_node(node, daemon):
+                    gone.append(node.container)
+        except DaemonError as error:
+            progress.note(
+                f"{node.container} may be left, of a node that is no more: {error.message}"
+            )
+    return tuple(gone)
 
 
 def load_builder(

@@ -29,7 +29,7 @@ from airgapbuild.errors import BuilderError
 from airgapbuild.files import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from airgapbuild.drivers import Driver
     from airgapbuild.oci.platform import Platform
@@ -106,12 +106,14 @@ class StoredInstance:
 
     name: str
     driver: str
-    nodes: tuple[str, ...]
-    endpoints: tuple[str, ...]
-    """Of the nodes, in their order."""
-    is_marked: bool
-    """Whether every node says that airgapbuild wrote it."""
+    nodes: tuple[Node, ...]
+    """Without their files, flags and platforms."""
     document: bytes
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether every node says that airgapbuild wrote it."""
+        return all(MARK in node.driver_opts for node in self.nodes)
 
 
 class InstanceStore:
@@ -142,9 +144,10 @@ class InstanceStore:
             return StoredInstance(
                 name=str(document["Name"]),
                 driver=str(document["Driver"]),
-                nodes=tuple(str(node["Name"]) for node in nodes),
-                endpoints=tuple(str(node["Endpoint"]) for node in nodes),
-                is_marked=all(MARK in (node.get("DriverOpts") or ()) for node in nodes),
+                nodes=tuple(
+                    Node(str(it["Name"]), str(it["Endpoint"]), dict(it.get("DriverOpts") or {}))
+                    for it in nodes
+                ),
                 document=raw,
             )
         except FileNotFoundError:
@@ -164,6 +167,18 @@ class InstanceStore:
         stored = self.read(instance.name)
         wanted = json.loads(instance.document())
         return stored is not None and bool(json.loads(stored.document) == wanted)
+
+    def dropped(self, instance: Instance) -> tuple[Node, ...]:
+        """The nodes that our builder of this name has, and that it is to have no more.
+
+        Raises:
+            BuilderError: see `read`.
+        """
+        stored = self.read(instance.name)
+        if stored is None or not stored.is_marked:
+            return ()
+        kept = _places(instance.nodes)
+        return tuple(node for node in stored.nodes if (node.name, node.endpoint) not in kept)
 
     def write(self, instance: Instance) -> bool:
         """Whether the builder had to be written; one that says the same is left as it is.
@@ -333,11 +348,13 @@ class InstanceStore:
 
 def _is_namesake(stored: StoredInstance, instance: Instance) -> bool:
     """Whether it is the same in other words: not every driver can keep a mark."""
-    return (
-        instance.driver != "docker-container"
-        and stored.nodes == tuple(node.name for node in instance.nodes)
-        and stored.endpoints == tuple(node.endpoint for node in instance.nodes)
+    return instance.driver != "docker-container" and _places(stored.nodes) == _places(
+        instance.nodes
     )
+
+
+def _places(nodes: Iterable[Node]) -> list[tuple[str, str]]:
+    return [(node.name, node.endpoint) for node in nodes]
 
 
 def _platform(platform: Platform) -> dict[str, str]:

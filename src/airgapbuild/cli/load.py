@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -126,11 +127,13 @@ def load_command(
         with Daemon.connect(endpoint) as daemon, node_daemons(opened.lock, daemon) as nodes:
             records = {it: own_record(it) for it in (daemon, *nodes)}
             with _watched(records, opened.lock):
-                images = load.load_images(opened, daemon, shelf, bases=bases, progress=console)
                 others = [it for it in records if it is not daemon]
-                images += load.load_nodes(opened, others, shelf, bases=bases, progress=console)
+                images = load.load_images(
+                    opened, daemon, shelf, others=others, bases=bases, progress=console
+                )
             emulators = register(emulating, daemon) if emulating else ()
             store = InstanceStore.of(os.environ)
+            dropped = _dropped(console, instance, nodes, store, daemon) if instance else ()
             builder = _load_builder(console, instance, nodes, store) if instance else None
             if builder and use:
                 builder = load.use(builder, store, endpoint, default=default)
@@ -142,6 +145,8 @@ def load_command(
                 console.say(f"signed by {opened.signer}")
             _say_images(console, daemon, images)
             _say_older(console, older, swept)
+            for container in dropped:
+                console.say(f"removed {container}: the builder has no such node any more")
             if emulators:
                 console.say(f"the daemon's kernel runs other platforms by {', '.join(emulators)}")
             _say_builder(console, daemon, images, builder)
@@ -149,6 +154,7 @@ def load_command(
             document |= {
                 "emulators": list(emulators),
                 "swept": list(swept),
+                "dropped-nodes": list(dropped),
                 "older-builders": _older_document(older),
             }
             console.result({"signer": opened.signer and asdict(opened.signer), **document})
@@ -171,6 +177,20 @@ def _pruned(records: Iterable[Daemon], lock: Lock) -> tuple[OlderBuilder, ...]:
 def _swept(records: Mapping[Daemon, Record], images: Iterable[LoadedImage]) -> tuple[Digest, ...]:
     loaded = {image.id for image in images}
     return tuple(image for record in records.values() for image in record.sweep(loaded))
+
+
+def _dropped(
+    console: Console,
+    instance: Instance,
+    nodes: Sequence[Daemon],
+    store: InstanceStore,
+    daemon: Daemon,
+) -> tuple[str, ...]:
+    from airgapbuild.cli.connect import node_daemon
+    from airgapbuild.load import drop_nodes
+
+    connect = partial(node_daemon, daemon=daemon)
+    return drop_nodes(instance, nodes, store, connect, progress=console)
 
 
 def _load_builder(
