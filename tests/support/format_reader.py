@@ -97,8 +97,7 @@ class Bundle:
 
     def _sums(self) -> dict[str, str]:
         *lines, rest = (self.folder / "SHA256SUMS").read_bytes().decode("ascii").split("\n")
-        assert rest == ""
-        assert lines == sorted(lines, key=lambda line: line[66:])
+        assert [*lines, rest] == [*sorted(lines, key=lambda line: line[66:]), ""]
         assert all(re.fullmatch("[0-9a-f]{64}  [A-Za-z0-9][A-Za-z0-9._-]*", it) for it in lines)
         return {line[66:]: line[:64] for line in lines}
 

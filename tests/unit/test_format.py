@@ -1,4 +1,4 @@
-"""The formats are what docs/en/format-*.md say: a reader of those pages alone reads what is made."""
+"""The formats are what docs/en/format-*.md say: who reads those alone reads what is made."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Differential(Bundle):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Bundles of each form of the second version; `old` and, with raw layers, `older` of the first."""
+    """Bundles of the second version; of the first `old` and, with raw layers, `older`."""
     project = Project(tmp_path_factory.mktemp("project"), TEXT)
     shared = random.Random(1).randbytes(2_300_000)
     push(project, shared, b"old" * 50_000)
