@@ -1,4 +1,4 @@
-"""docs/report.webp, the README's picture of a report: on the bundle of `make demo`.
+"""docs/en/report.webp, the README's picture of a report: on the bundle of `make demo`.
 
 python3 -m tests.engines.report_picture
 """
@@ -15,7 +15,7 @@ from tests.engines.netns import Namespace
 from tests.engines.registry import Registry, images
 from tests.support.program import airgapbuild
 
-PICTURE = Path(__file__).parents[2] / "docs" / "report.webp"
+PICTURE = Path(__file__).parents[2] / "docs" / "en" / "report.webp"
 
 
 def draw(folder: Path) -> bytes:
