@@ -78,7 +78,7 @@ def test_a_lock_is_read_as_it_was_written(lock: Lock, tmp_path: Path) -> None:
 
 
 def test_names_that_begin_alike_are_read_as_they_were_written(source: MemorySource) -> None:
-    text = TEXT.replace("[\"moby", "[\"moby/kit:1\", \"moby/kit-rootless:1\", \"moby")
+    text = TEXT.replace('["moby', '["moby/kit:1", "moby/kit-rootless:1", "moby')
     lock = resolve(manifest(text), source)
     assert parse_lock(render_lock(lock), "airgapbuild.lock") == lock
 
