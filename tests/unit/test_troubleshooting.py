@@ -9,7 +9,7 @@ import pytest
 
 LOGS = sorted((Path(__file__).parent / "build_logs").glob("*.log"))
 PAGES = Path(__file__).parents[2] / "docs"
-_QUOTING = re.compile(r"^### `.+`$|^(?:Also: |也可能是：)(?:.+\n)+", re.MULTILINE)
+_QUOTING = re.compile(r"^### `.+`$|^(?:Also: |也可能是\W)(?:.+\n)+", re.MULTILINE)
 
 
 def searched(language: str) -> list[str]:
