@@ -27,7 +27,7 @@ def draw(folder: Path) -> bytes:
     page = folder / "report.html"
     airgapbuild("report", bundle, "-o", page)
     with Namespace() as closed, Browser.start(bed, closed) as browser:
-        browser.open(page, width=1100, height=1340)
+        browser.open(page.as_uri(), width=1100, height=1340)
         return browser.screenshot()
 
 

@@ -7,9 +7,13 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
+
 from airgapbuild.cli import app
 from airgapbuild.cli.init import TEMPLATE
-from share.generate import MAN_PAGE, commands, man_page
+from share.commands import commands
+from share.generate import MAN_PAGE, man_page
+from share.page import PAGES, chinese, page, texts_of
 from tests.support.program import airgapbuild
 
 REPOSITORY = Path(__file__).parents[2]
@@ -17,6 +21,16 @@ REPOSITORY = Path(__file__).parents[2]
 
 def test_the_man_page_is_committed_as_the_commands_have_it() -> None:
     assert MAN_PAGE.read_text() == man_page(), "run `make share`"
+
+
+@pytest.mark.parametrize("language", PAGES)
+def test_so_are_the_pages_of_the_site(language: str) -> None:
+    assert PAGES[language].read_text() == page(language), "run `make share`"
+
+
+def test_what_is_translated_is_what_the_commands_say() -> None:
+    told = {text for command in commands(app) for text in texts_of(command)}
+    assert not chinese().keys() - told, "these texts of share/commands.zh.toml have changed"
 
 
 def test_it_has_every_command_that_help_has() -> None:
