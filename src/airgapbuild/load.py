@@ -1,8 +1,8 @@
 """Bundle + daemon → images, layout, builder.
 
-The order is: prove the bundle, look at the daemon, send what it lacks, ask it what it holds now;
-then fill the layout; then write the builder's files and start it. No step begins before the bytes
-that it uses are proven.
+The order is: prove the bundle, look at the daemon, send what it lacks, ask it what it holds now,
+and fill the layout meanwhile; then write the builder's files and start it. No step begins before
+the bytes that it uses are proven.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from airgapbuild.builder.buildkitd import BUILDKITD_FILE
 from airgapbuild.builder.buildx import Buildx
+from airgapbuild.builder.fitness import check_fits
 from airgapbuild.builder.wanted import made_from
 from airgapbuild.files import write_if_changed
 from airgapbuild.oci.derived import DERIVED_FROM, derived_index
 from airgapbuild.older import OlderLayers
 from airgapbuild.progress import SILENT, Progress
 from airgapbuild.supply import Supply
+from airgapbuild.threads import pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -94,18 +96,25 @@ def load_images(
     for each in (*bases, bundle):
         each.check_files(progress=progress)
     supply = _supply(bundle, bases, OlderLayers([], daemon, layout, layout.path))
-    loaded = []
-    fills = any(image.for_layout for image in bundle.lock.image)
     if not layout.path.exists():
         supply.check(daemon, layout)  # a load that is refused makes no folder
-    with layout.filling() if fills else nullcontext():
+    wanted = bundle.lock.image
+    fills = any(image.for_layout for image in wanted)
+    with layout.filling() if fills else nullcontext(), pool(1, "layout") as beside:
         supply.check(daemon, layout)  # now that nobody sweeps out what it finds there
-        for image in bundle.lock.image:
-            if image.for_daemon:
-                loaded.append(_to_daemon(supply, daemon, image, progress))
-            if image.for_layout:
-                loaded.append(_to_layout(supply, layout, image, progress))
-    return tuple(loaded)
+        # A daemon unpacks for seconds, and leaves a core to this.
+        filled = {
+            image.name: beside.submit(_to_layout, supply, layout, image, progress)
+            for image in wanted
+            if image.for_layout
+        }
+        sent = {
+            image.name: _to_daemon(supply, daemon, image, progress)
+            for image in wanted
+            if image.for_daemon
+        }
+    places = (sent, {name: each.result() for name, each in filled.items()})
+    return tuple(place[image.name] for image in wanted for place in places if image.name in place)
 
 
 def load_nodes(
@@ -204,9 +213,7 @@ def check_buildx(instance: Instance, environ: Mapping[str, str]) -> Buildx | Non
             buildkitd.toml.
     """
     if buildx := Buildx.look(environ):
-        names = {name for node in instance.nodes for name in node.driver_opts}
-        buildx.check_options(instance.driver, names)
-        buildx.check_config(instance.nodes[0].files.get(BUILDKITD_FILE, b""))
+        check_fits(buildx.version, instance)
     return buildx
 
 
