@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +41,10 @@ def test_every_key_of_the_manifest_is_explained(language: str) -> None:
     keys = {key for table in tables for key in table["properties"]}
     text = (SITE / language / "manifest.md").read_text()
     assert not {key for key in keys if f"`{key}`" not in text and f"`[{key}" not in text}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_line_ends_within_a_chinese_sentence(name: str) -> None:
+    """A browser would show a blank there."""
+    text = (SITE / "zh" / name).read_text()
+    assert not re.findall(r".*[\u2e80-\uffef]\n(?=[\u2e80-\uffef]).*", text)
