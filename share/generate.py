@@ -76,27 +76,39 @@ class Command(NamedTuple):
 
     name: str
     run: Callable[..., None]
+    panel: str
+    """Of `--help`, where it stands."""
 
 
-def commands(typer: Typer, group: str = "") -> Iterator[Command]:
-    """All commands, in the order of `--help`, those of groups last."""
+def commands(typer: Typer) -> Iterator[Command]:
+    """All commands, those of groups last."""
     for command in typer.registered_commands:
         if command.callback:
-            yield Command(f"{group}{command.name}", command.callback)
-    for inner in typer.registered_groups:
-        if inner.typer_instance:
-            yield from commands(inner.typer_instance, f"{group}{inner.name} ")
+            yield Command(str(command.name), command.callback, str(command.rich_help_panel))
+    for group in typer.registered_groups:
+        for inner in commands(group.typer_instance) if group.typer_instance else ():
+            yield Command(f"{group.name} {inner.name}", inner.run, str(group.rich_help_panel))
 
 
 def man_page() -> str:
     """The text of airgapbuild.1."""
-    parts = [_HEAD, ".SH DESCRIPTION\n", *_text(airgapbuild), ".SH COMMANDS\n"]
-    for command in commands(app):
-        parts += [f".SS {_plain(command.name)}\n", *_text(command.run), *_options(command.run)]
+    parts = [_HEAD, ".SH DESCRIPTION\n", *_text(airgapbuild)]
+    every = list(commands(app))
+    for panel in dict.fromkeys(command.panel for command in every):
+        parts.append(f".SH COMMANDS: {panel.upper()}\n")
+        for command in every:
+            if command.panel == panel:
+                parts += _command(command)
     parts += [".SH OPTIONS OF EVERY COMMAND\n", *(_option(hint, "") for hint in _EVERYWHERE)]
     codes = str(app.info.epilog).removeprefix("Exit codes: ")
     parts += [".SH EXIT STATUS\n", f"{_plain(codes)}\n", _TAIL]
     return "".join(parts)
+
+
+def _command(command: Command) -> Iterator[str]:
+    yield f".SS {_plain(command.name)}\n"
+    yield from _text(command.run)
+    yield from _options(command.run)
 
 
 def _text(function: Callable[..., None]) -> Iterator[str]:

@@ -22,7 +22,10 @@ def test_the_man_page_is_committed_as_the_commands_have_it() -> None:
 def test_it_has_every_command_that_help_has() -> None:
     helped = airgapbuild("--help").stdout
     told = set(re.findall(r"^│ ([a-z][a-z-]*) ", helped, re.MULTILINE))
-    assert {command.name.split()[0] for command in commands(app)} == told
+    every = list(commands(app))
+    assert {command.name.split()[0] for command in every} == told
+    panels = re.findall(r"^\.SH COMMANDS: (.+)$", man_page(), re.MULTILINE)
+    assert panels == [it.upper() for it in dict.fromkeys(command.panel for command in every)]
 
 
 def test_pre_commit_is_given_a_command_that_fails_on_a_stale_lock(tmp_path: Path) -> None:
