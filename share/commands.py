@@ -21,16 +21,25 @@ class Command(NamedTuple):
 
     name: str
     run: Callable[..., None]
+    panel: str
+    """Of `--help`, where it stands."""
 
 
-def commands(typer: Typer, group: str = "") -> Iterator[Command]:
-    """All commands, in the order of `--help`, those of groups last."""
+def commands(typer: Typer) -> Iterator[Command]:
+    """All commands, those of groups last."""
     for command in typer.registered_commands:
         if command.callback:
-            yield Command(f"{group}{command.name}", command.callback)
-    for inner in typer.registered_groups:
-        if inner.typer_instance:
-            yield from commands(inner.typer_instance, f"{group}{inner.name} ")
+            yield Command(str(command.name), command.callback, str(command.rich_help_panel))
+    for group in typer.registered_groups:
+        for inner in commands(group.typer_instance) if group.typer_instance else ():
+            yield Command(f"{group.name} {inner.name}", inner.run, str(group.rich_help_panel))
+
+
+def panels(typer: Typer) -> dict[str, list[Command]]:
+    """All commands by their panels, in the order of `--help`."""
+    every = list(commands(typer))
+    names = dict.fromkeys(command.panel for command in every)
+    return {name: [command for command in every if command.panel == name] for name in names}
 
 
 def parameters(function: Callable[..., None]) -> Iterator[tuple[str, Any]]:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airgapbuild.cli import airgapbuild, app
-from share.commands import EVERYWHERE, commands, parameters, spelling
+from share.commands import EVERYWHERE, panels, parameters, spelling
 from share.page import PAGES, page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from share.commands import Command
 
 MAN_PAGE = Path(__file__).parent / "man" / "man1" / "airgapbuild.1"
 
@@ -69,13 +71,21 @@ How registries are reached.
 
 def man_page() -> str:
     """The text of airgapbuild.1."""
-    parts = [_HEAD, ".SH DESCRIPTION\n", *_text(airgapbuild), ".SH COMMANDS\n"]
-    for command in commands(app):
-        parts += [f".SS {_plain(command.name)}\n", *_text(command.run), *_options(command.run)]
+    parts = [_HEAD, ".SH DESCRIPTION\n", *_text(airgapbuild)]
+    for panel, inside in panels(app).items():
+        parts.append(f".SH COMMANDS: {panel.upper()}\n")
+        for command in inside:
+            parts += _command(command)
     parts += [".SH OPTIONS OF EVERY COMMAND\n", *(_option(hint, "") for hint in EVERYWHERE)]
     codes = str(app.info.epilog).removeprefix("Exit codes: ")
     parts += [".SH EXIT STATUS\n", f"{_plain(codes)}\n", _TAIL]
     return "".join(parts)
+
+
+def _command(command: Command) -> Iterator[str]:
+    yield f".SS {_plain(command.name)}\n"
+    yield from _text(command.run)
+    yield from _options(command.run)
 
 
 def _text(function: Callable[..., None]) -> Iterator[str]:

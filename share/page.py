@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from airgapbuild.cli import app
-from share.commands import commands, parameters, spelling
+from share.commands import panels, parameters, spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,21 +39,27 @@ def page(language: str) -> str:
     head, _, rest = PAGES[language].read_text().partition(_BEGIN)
     _, _, tail = rest.partition(_END)
     texts = chinese() if language == "zh" else {}
-    written = "".join(_section(command, language, texts) for command in commands(app))
+    written = ""
+    for panel, inside in panels(app).items():
+        written += f"\n## {texts.get(panel, panel)}\n"
+        written += "".join(_section(command, language, texts) for command in inside)
     return f"{head}{_BEGIN}{written}\n{_END}{tail}"
 
 
-def texts_of(command: Command) -> Iterator[str]:
-    """All that a command says, paragraph by paragraph, and of its options; no examples."""
-    for block in _blocks(command):
-        if not block.startswith(("    ", "**")):
-            yield " ".join(block.split())
-    for _, hint in parameters(command.run):
-        yield hint.__metadata__[0].help
+def english() -> Iterator[str]:
+    """All that the commands say, paragraph by paragraph, and of their options; no examples."""
+    for panel, inside in panels(app).items():
+        yield panel
+        for command in inside:
+            for block in _blocks(command):
+                if not block.startswith(("    ", "**")):
+                    yield " ".join(block.split())
+            for _, hint in parameters(command.run):
+                yield hint.__metadata__[0].help
 
 
 def _section(command: Command, language: str, texts: Mapping[str, str]) -> str:
-    parts = [f"## {command.name}"]
+    parts = [f"### {command.name}"]
     for block in _blocks(command):
         if block.startswith("    "):
             parts.append(f"```text\n{inspect.cleandoc(block)}\n```")

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from airgapbuild.cli.init import TEMPLATE
 from airgapbuild.errors import ManifestError
-from airgapbuild.manifest import Manifest, entry_digest, parse_manifest, read_manifest
+from airgapbuild.manifest import (
+    Manifest,
+    entry_digest,
+    mirror_in,
+    parse_manifest,
+    read_manifest,
+)
 from tests.engines import pki
 
 HEAD = """version = 1
@@ -201,6 +207,11 @@ def test_a_policy_names_signers_and_a_serial(tmp_path: Path) -> None:
             "airgapbuild.toml:9: registries.\"docker.io\".mirrors.0: 'https://m.example' must be "
             "host[:port][/path] without a scheme; plain http is `http = true` in the mirror's own "
             "registry table",
+        ),
+        (
+            HEAD + IMAGE + '[registries."docker.io"]\nmirrors = ["$A-B"]',
+            "airgapbuild.toml:9: registries.\"docker.io\".mirrors.0: '$A-B' is not a registry "
+            "host: write host or host:port, no scheme",
         ),
         (
             HEAD + IMAGE + "[builder]\nname='b'\nimage='buildkit'\ndriver_opts={}",
@@ -401,3 +412,21 @@ def test_a_part_size_makes_no_lock_stale() -> None:
     assert entry_digest(plain.images["buildkit"], platforms, plain.bundle) == entry_digest(
         split.images["buildkit"], platforms, split.bundle
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("m.example/hub", "m.example/hub"),
+        ("$HUB", "m.example:443/group"),
+        ("${HUB}", "m.example:443/group"),
+        ("$HUB/library", "m.example:443/group/library"),
+        ("$UNSET/library", None),
+        ("$EMPTY", None),
+    ],
+)
+def test_a_mirror_may_be_a_variable(text: str, found: str | None) -> None:
+    environ = {"HUB": "m.example:443/group/", "EMPTY": ""}
+    assert mirror_in(text, environ) == found
+    manifest = parse(HEAD + IMAGE + f'[registries."docker.io"]\nmirrors = ["{text}"]')
+    assert manifest.registries["docker.io"].mirrors == (text,)

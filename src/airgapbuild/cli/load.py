@@ -79,7 +79,7 @@ def load_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Bring a bundle into a daemon that reaches nothing, and start the builder.
+    """Bring a bundle into a sealed daemon, and start its builder.
 
     The bundle is verified first, its signature before all else, where --allowed-signers or the
     policy of a manifest demand one. Only what the daemon lacks is sent, and the daemon is asked
