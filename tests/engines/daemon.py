@@ -38,9 +38,9 @@ DISTINCT: tuple[tuple[Engine, Store], ...] = (
     ("newest", "classic"),
     ("newest", "containerd"),
 )
-"""Those that answer in ways of their own: the oldest, a containerd store that tells of no manifests,
-and the newest of both stores. Enough where what is tested goes by those answers; that each pair
-loads, names, boots and builds is tested with all of them."""
+"""Those that answer in ways of their own: the oldest, a containerd store that tells of no
+manifests, and the newest of both stores. Enough where what is tested goes by those answers; that a
+pair loads, names, boots and builds is tested with all of them."""
 
 _SYS_RESOURCE = 1 << 24  # linux/capability.h
 
