@@ -1,8 +1,8 @@
 """Bundle + daemon → images, layout, builder.
 
-The order is: prove the bundle, look at the daemon, send what it lacks, ask it what it holds now;
-then fill the layout; then write the builder's files and start it. No step begins before the bytes
-that it uses are proven.
+The order is: prove the bundle, look at the daemon, send what it lacks, ask it what it holds now,
+and fill the layout meanwhile; then write the builder's files and start it. No step begins before
+the bytes that it uses are proven.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from airgapbuild.oci.derived import DERIVED_FROM, derived_index
 from airgapbuild.older import OlderLayers
 from airgapbuild.progress import SILENT, Progress
 from airgapbuild.supply import Supply
+from airgapbuild.threads import pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,6 +36,14 @@ if TYPE_CHECKING:
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.image import PlatformImage
     from airgapbuild.oci.layout import Layout
+
+
+@dataclass(frozen=True)
+class Proven:
+    """A bundle whose files are right, and those that have what it leaves out."""
+
+    bundle: Bundle
+    bases: tuple[Bundle, ...]
 
 
 @dataclass(frozen=True)
@@ -72,23 +81,34 @@ class LoadedBuilder:
     """The version of the BuildKit that answered."""
 
 
+def prove(bundle: Bundle, bases: Sequence[Bundle] = (), *, progress: Progress = SILENT) -> Proven:
+    """The same bundles, after every byte of their files was found right.
+
+    Tarballs of other platforms than the daemon's may be missing from a folder.
+
+    Raises:
+        IntegrityError: a file is not what its bundle says.
+    """
+    for each in (*bases, bundle):
+        each.check_files(progress=progress)
+    return Proven(bundle, tuple(bases))
+
+
 def load_images(
-    bundle: Bundle,
+    proven: Proven,
     daemon: Daemon,
     layout: Layout,
     *,
     others: Iterable[Daemon] = (),
-    bases: Sequence[Bundle] = (),
     progress: Progress = SILENT,
 ) -> tuple[LoadedImage, ...]:
     """The bundle's images, where they are wanted: one that goes to two places is there twice.
 
     `others` are daemons that run further nodes of the builder: its image goes to them as well.
 
-    Tarballs of other platforms than the daemon's may be missing from the folder; what is there must
-    be right. What a differential bundle leaves out may lie in one of `bases`; their other images
-    are not loaded. Older layers by which it tells its own are laid out in files without a name in
-    the layout's folder.
+    What a differential bundle leaves out may lie in one of its bases, whose other images are not
+    loaded. Older layers by which it tells its own are laid out in files without a name in the
+    layout's folder.
 
     Raises:
         IntegrityError, BundleError: a bundle is not whole or not right; nothing was sent of the
@@ -96,38 +116,45 @@ def load_images(
             sent of any image.
         DaemonError: the daemon did not take an image, or holds another one afterwards.
     """
-    for each in (*bases, bundle):
-        each.check_files(progress=progress)
-    supply = _supply(bundle, bases, daemon, layout)
-    image = bundle.lock.builder_image
-    further = [(image, _supply(bundle, bases, it, layout), it) for it in others] if image else []
+    supply, wanted = _supply(proven, daemon, layout), proven.bundle.lock.image
+    builder = proven.bundle.lock.builder_image
+    nodes = [(builder, it, _supply(proven, it, layout)) for it in others] if builder else []
 
     def check() -> None:
         supply.check(daemon, layout)
-        for image, its, other in further:
+        for image, other, its in nodes:
             its.check_node(image, other)
 
-    loaded = []
-    fills = any(image.for_layout for image in bundle.lock.image)
     if not layout.path.exists():
         check()  # a load that is refused makes no folder
-    with layout.filling() if fills else nullcontext():
+    fills = any(image.for_layout for image in wanted)
+    with layout.filling() if fills else nullcontext(), pool(1, "layout") as beside:
         check()  # now that nobody sweeps out what it finds there
-        for image in bundle.lock.image:
-            if image.for_daemon:
-                loaded.append(_to_daemon(supply, daemon, image, progress))
-            if image.for_layout:
-                loaded.append(_to_layout(supply, layout, image, progress))
-    for image, its, other in further:
-        done = _to_daemon(its, other, image, progress)
-        loaded.append(replace(done, place=other.endpoint.host))
-    return tuple(loaded)
+        # A daemon unpacks for seconds, and leaves a core to this.
+        filled = {
+            image.name: beside.submit(_to_layout, supply, layout, image, progress)
+            for image in wanted
+            if image.for_layout
+        }
+        sent = {
+            image.name: _to_daemon(supply, daemon, image, progress)
+            for image in wanted
+            if image.for_daemon
+        }
+        further = [_to_node(its, other, image, progress) for image, other, its in nodes]
+    places = (sent, {name: each.result() for name, each in filled.items()})
+    here = (place[image.name] for image in wanted for place in places if image.name in place)
+    return (*here, *further)
 
 
-def _supply(bundle: Bundle, bases: Sequence[Bundle], daemon: Daemon, layout: Layout) -> Supply:
+def _supply(proven: Proven, daemon: Daemon, layout: Layout) -> Supply:
     older = OlderLayers([], daemon, layout, layout.path)
-    older.bases = [replace(base, older=older.find) for base in bases]
-    return Supply(replace(bundle, older=older.find), tuple(older.bases))
+    older.bases = [replace(base, older=older.find) for base in proven.bases]
+    return Supply(replace(proven.bundle, older=older.find), tuple(older.bases))
+
+
+def _to_node(supply: Supply, daemon: Daemon, image: LockedImage, progress: Progress) -> LoadedImage:
+    return replace(_to_daemon(supply, daemon, image, progress), place=daemon.endpoint.host)
 
 
 def _to_daemon(
@@ -187,20 +214,6 @@ def _top(
     if not layout.holds(top.descriptor):
         layout.put(top.descriptor, iter([top.raw]))
     return top.descriptor.model_copy(update={"annotations": {DERIVED_FROM: image.digest}})
-
-
-def check_buildx(instance: Instance, environ: Mapping[str, str]) -> Buildx | None:
-    """The buildx that is found here, None where there is none.
-
-    Raises:
-        BuilderError: it does not know a driver option of the builder, or cannot read its
-            buildkitd.toml.
-    """
-    if buildx := Buildx.look(environ):
-        names = {name for node in instance.nodes for name in node.driver_opts}
-        buildx.check_options(instance.driver, names)
-        buildx.check_config(instance.nodes[0].files.get(BUILDKITD_FILE, b""))
-    return buildx
 
 
 def drop_nodes(

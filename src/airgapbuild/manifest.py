@@ -274,7 +274,7 @@ class Manifest(Table):
 
     def platforms_of(self, entry: ImageEntry) -> tuple[Platform, ...]:
         """The platforms that an image is wanted for, each once, sorted."""
-        return tuple(sorted(set(entry.platforms or self.platforms)))
+        return tuple(sorted(set(entry.platforms or self.platforms), key=str))
 
 
 def entry_digest(entry: ImageEntry, platforms: tuple[Platform, ...], bundle: BundleEntry) -> Digest:

@@ -351,14 +351,22 @@ def test_the_examples_are_manifests(path: Path) -> None:
     assert read_manifest(path).name == path.stem
 
 
-def test_the_readmes_manifest_is_one(tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    [text] = [block.split("```")[0] for block in readme.split("```toml\n")[1:]]
+@pytest.mark.parametrize(
+    ("page", "images"),
+    [
+        ("README.md", {"buildkit", "python"}),
+        ("docs/en/manifest.md", {"buildkit", "python", "dockerfile", "own"}),
+        ("docs/zh/manifest.md", {"buildkit", "python", "dockerfile", "own"}),
+    ],
+)
+def test_the_documentations_manifest_is_one(page: str, images: set[str], tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / page).read_text()
+    [text, *_] = [block.split("```")[0] for block in text.split("```toml\n")[1:]]
     (tmp_path / "certs").mkdir()
     for name in ("corp", "inside"):
         pki.authority(tmp_path / "certs", name)
     manifest = parse(text, tmp_path)
-    assert set(manifest.images) == {"buildkit", "python", "dockerfile", "own"}
+    assert set(manifest.images) == images
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,12 @@ from airgapbuild.words import size_words
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from airgapbuild.builder.buildx import Buildx
     from airgapbuild.builder.instance import Instance, InstanceStore
+    from airgapbuild.bundle.reader import Bundle
     from airgapbuild.engine.daemon import Daemon
     from airgapbuild.leftovers import OlderBuilder, Record
-    from airgapbuild.load import LoadedBuilder, LoadedImage
+    from airgapbuild.load import LoadedBuilder, LoadedImage, Proven
     from airgapbuild.lockfile import Lock
     from airgapbuild.oci.digest import Digest
 
@@ -107,13 +109,11 @@ def load_command(
         from airgapbuild.cli.connect import node_daemons, policy_for
         from airgapbuild.cli.inputs import own_layout, own_record
         from airgapbuild.emulators import binfmt_image, register
-        from airgapbuild.engine.daemon import Daemon
         from airgapbuild.engine.endpoint import find_endpoint
 
         policy = policy_for(bundles, file, allowed_signers, min_serial)
-        bases = [  # they are older
-            open_bundle(base, policy=replace(policy, min_serial=None)) for base in bundles[:-1]
-        ]
+        of_bases = replace(policy, min_serial=None)  # they are older
+        bases = [open_bundle(base, policy=of_bases) for base in bundles[:-1]]
         opened = open_bundle(bundles[-1], policy=policy)
         emulating = binfmt_image(opened.lock) if binfmt else None
         endpoint = find_endpoint(host, os.environ)
@@ -123,14 +123,14 @@ def load_command(
             *(opened.lock, endpoint.buildx_endpoint, environ.get("KUBECONFIG", "")),
             there=files_there(opened.lock),
         )
-        buildx = load.check_buildx(instance, environ) if instance else None
+        proven, buildx = _proven(console, opened, bases, instance, environ)
+        from airgapbuild.engine.daemon import Daemon
+
         with Daemon.connect(endpoint) as daemon, node_daemons(opened.lock, daemon) as nodes:
             records = {it: own_record(it) for it in (daemon, *nodes)}
             with _watched(records, opened.lock):
                 others = [it for it in records if it is not daemon]
-                images = load.load_images(
-                    opened, daemon, shelf, others=others, bases=bases, progress=console
-                )
+                images = load.load_images(proven, daemon, shelf, others=others, progress=console)
             emulators = register(emulating, daemon) if emulating else ()
             store = InstanceStore.of(os.environ)
             dropped = _dropped(console, instance, nodes, store, daemon) if instance else ()
@@ -144,9 +144,7 @@ def load_command(
             if opened.signer:
                 console.say(f"signed by {opened.signer}")
             _say_images(console, daemon, images)
-            _say_older(console, older, swept)
-            for container in dropped:
-                console.say(f"removed {container}: the builder has no such node any more")
+            _say_removed(console, older, swept, dropped)
             if emulators:
                 console.say(f"the daemon's kernel runs other platforms by {', '.join(emulators)}")
             _say_builder(console, daemon, images, builder)
@@ -158,6 +156,30 @@ def load_command(
                 "older-builders": _older_document(older),
             }
             console.result({"signer": opened.signer and asdict(opened.signer), **document})
+
+
+def _proven(
+    console: Console,
+    bundle: Bundle,
+    bases: Sequence[Bundle],
+    instance: Instance | None,
+    environ: Mapping[str, str],
+) -> tuple[Proven, Buildx | None]:
+    """The bundles when they are proven, and the buildx that is here, which fits the builder."""
+    from airgapbuild.builder.buildx import Buildx
+    from airgapbuild.builder.fitness import check_fits
+    from airgapbuild.load import prove
+    from airgapbuild.threads import pool
+
+    with pool(2, "prove") as beside:
+        proving = beside.submit(prove, bundle, bases, progress=console)
+        looking = beside.submit(Buildx.look, environ)
+        # Docker's SDK takes about as long to be imported as either.
+        import airgapbuild.engine.daemon  # noqa: F401
+    buildx = looking.result()
+    if instance and buildx:
+        check_fits(buildx.version, instance)
+    return proving.result(), buildx
 
 
 @contextmanager
@@ -219,9 +241,14 @@ def _say_images(console: Console, daemon: Daemon, images: tuple[LoadedImage, ...
     console.table(("IMAGE", "NAME", "IN", "PLATFORMS", ""), rows)
 
 
-def _say_older(
-    console: Console, older: tuple[OlderBuilder, ...], swept: tuple[Digest, ...]
+def _say_removed(
+    console: Console,
+    older: tuple[OlderBuilder, ...],
+    swept: tuple[Digest, ...],
+    dropped: tuple[str, ...],
 ) -> None:
+    for container in dropped:
+        console.say(f"removed {container}: the builder has no such node any more")
     for image in swept:
         console.say(f"removed {image[:19]}: an older image that has no name any more")
     for builder in older:
