@@ -160,7 +160,7 @@ OTHERS = [
     ("run-network", "builder", "network: wget: bad address 'deb.debian.org'", "a mirror inside"),
     ("foreign", "builder", "RUN true: a program of another platform", 'role = "binfmt"'),
     ("foreign-multi", "builder", "[linux/arm64 1/2] RUN true: a program", "load BUNDLE --binfmt"),
-    ("not-found", "registry", "127.0.0.1:5000 answers, and has no", "[images.here]"),
+    ("not-found", "registry", "a mirror of it, answers, and has no", "[images.here]"),
     ("password", "registry", "does not give 127.0.0.1:5000/library", "docker login 127.0.0.1:5000"),
     ("denied", "registry", "does not give 127.0.0.1:5000/secret/app:1", "docker login"),
     ("plain-to-tls", "registry", "127.0.0.1:5000 refuses plain http", "http = false"),

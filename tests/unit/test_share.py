@@ -7,9 +7,13 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
+
 from airgapbuild.cli import app
 from airgapbuild.cli.init import TEMPLATE
-from share.generate import MAN_PAGE, commands, man_page
+from share.commands import commands
+from share.generate import MAN_PAGE, man_page
+from share.page import PAGES, chinese, english, page
 from tests.support.program import airgapbuild
 
 REPOSITORY = Path(__file__).parents[2]
@@ -19,10 +23,25 @@ def test_the_man_page_is_committed_as_the_commands_have_it() -> None:
     assert MAN_PAGE.read_text() == man_page(), "run `make share`"
 
 
+@pytest.mark.parametrize("language", PAGES)
+def test_so_are_the_pages_of_the_site(language: str) -> None:
+    assert PAGES[language].read_text() == page(language), "run `make share`"
+
+
+def test_what_is_translated_is_what_the_commands_say() -> None:
+    assert not chinese().keys() - set(english()), (
+        "these texts of share/commands.zh.toml have changed"
+    )
+
+
 def test_it_has_every_command_that_help_has() -> None:
     helped = airgapbuild("--help").stdout
     told = set(re.findall(r"^│ ([a-z][a-z-]*) ", helped, re.MULTILINE))
     assert {command.name.split()[0] for command in commands(app)} == told
+    panels = re.findall(r"^\.SH COMMANDS: (.+)$", man_page(), re.MULTILINE)
+    assert panels == [
+        it.upper() for it in dict.fromkeys(command.panel for command in commands(app))
+    ]
 
 
 def test_pre_commit_is_given_a_command_that_fails_on_a_stale_lock(tmp_path: Path) -> None:

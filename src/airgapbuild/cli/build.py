@@ -19,11 +19,12 @@ def build_command(
     ] = None,
     layout: LayoutPath = None,
 ) -> None:
-    """Run docker buildx build with FROM and `# syntax` taken from what was loaded.
+    """Run docker buildx build with the images that were loaded.
 
-    Everything but --layout goes to docker buildx build as it is, and its exit code comes back. For
-    an SBOM, the builder takes the scanner from the layout first, and it is named by digest. A note
-    says so where no image was loaded: then the builder looks for FROM elsewhere.
+    FROM and `# syntax` are taken from the layout. Everything but --layout goes to docker buildx
+    build as it is, and its exit code comes back. For an SBOM, the builder takes the scanner from
+    the layout first, and it is named by digest. A note says so where no image was loaded: then the
+    builder looks for FROM elsewhere.
 
     **Examples**
 
@@ -35,13 +36,23 @@ def build_command(
     console = Console("build", as_json=False, quiet=False, verbose=False, color=Color.AUTO)
     with console.reporting():
         from airgapbuild.builder.buildx import Buildx
-        from airgapbuild.builder.contexts import as_flags, contexts_of, digests_by_name, nothing_in
-        from airgapbuild.builder.sbom import bring, scan_of
-        from airgapbuild.cli.inputs import own_layout
+        from airgapbuild.threads import pool
 
-        buildx = Buildx.find(os.environ)
-        shelf = own_layout(layout)
-        contexts = contexts_of(shelf)
+        with pool(1, "buildx") as beside:
+            finding = beside.submit(Buildx.find, os.environ)
+            # What is imported takes about as long as buildx does to answer.
+            from airgapbuild.builder.contexts import (
+                as_flags,
+                contexts_of,
+                digests_by_name,
+                nothing_in,
+            )
+            from airgapbuild.builder.sbom import bring, scan_of
+            from airgapbuild.cli.inputs import own_layout
+
+            shelf = own_layout(layout)
+            contexts = contexts_of(shelf)
+        buildx = finding.result()
         if not contexts:
             console.note(f"{nothing_in(shelf)}: the builder looks for FROM elsewhere")
         words = tuple(arguments or ())

@@ -35,7 +35,7 @@ def env_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Print the variables by which docker finds the builder that was loaded.
+    """Print the variables by which docker finds the builder.
 
     docker buildx build finds it anyway. docker build does so by BUILDX_BUILDER only; a later step
     with another home needs BUILDX_CONFIG as well. No daemon is asked.

@@ -89,10 +89,11 @@ def export_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Write the bundle that the lock describes: tarballs, lock, index and sums.
+    """Write the bundle that the lock describes.
 
-    Everything is fetched by digest and verified on the way. What is there already, and right, is
-    left alone. No Docker daemon is needed, except for images that come from one.
+    Tarballs, the lock, an index and sums, in one folder. Everything is fetched by digest and
+    verified on the way. What is there already, and right, is left alone. No Docker daemon is
+    needed, except for images that come from one.
 
     **Examples**
 
@@ -106,8 +107,8 @@ def export_command(
     with console.reporting():
         from airgapbuild.baseline import read_baseline
         from airgapbuild.bundle.signature import is_signed, sign_bundle
-        from airgapbuild.cli.connect import image_source, registry_source
         from airgapbuild.cli.inputs import fresh_lock, lock_path
+        from airgapbuild.cli.sources import image_source, registry_source
         from airgapbuild.export import export
         from airgapbuild.manifest import read_manifest
 

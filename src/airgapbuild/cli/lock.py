@@ -44,7 +44,7 @@ def lock_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Pin every image of the manifest by digest, in airgapbuild.lock.
+    """Pin every image of the manifest, in airgapbuild.lock.
 
     Pins whose reference and platforms did not change are kept without asking a registry.
 
@@ -84,7 +84,7 @@ def _check(console: Console, manifest: Manifest, path: Path) -> None:
 
 
 def _lock(console: Console, manifest: Manifest, path: Path, upgrade: set[str]) -> None:
-    from airgapbuild.cli.connect import image_source, registry_source
+    from airgapbuild.cli.sources import image_source, registry_source
     from airgapbuild.lockfile import read_lock, write_lock
     from airgapbuild.resolve import changes, resolve
 

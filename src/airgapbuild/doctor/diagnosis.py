@@ -243,7 +243,7 @@ def _busy(_site: Site, failure: Failure, _match: re.Match[str]) -> Finding:
 
 def _not_there(site: Site, failure: Failure, _match: re.Match[str]) -> Finding:
     return problem(
-        f"{_host(failure)} answers, and has no {_shown(failure)}",
+        f"{_host(failure)}, or a mirror of it, answers, and has no {_shown(failure)}",
         "neither the layout nor the registry inside has it",
         _to_add(site, failure),
     )

@@ -71,11 +71,11 @@ class Attempts:
         """
         self._made += 1
         self._vain += 1
-        if self._vain >= self._tries:
-            raise self._last(error) from error
         wait = self._wait(error)
-        if self._waited + wait > self._retries.budget:
-            raise self._last(error, f"; the next try is due in {wait:.0f} s") from error
+        is_too_far = self._waited + wait > self._retries.budget
+        if self._vain >= self._tries or is_too_far:
+            why = f"; the next try is due in {wait:.0f} s" if is_too_far else ""
+            raise self._last(error, why) from error
         self._waited += wait
         following = f"try {self._vain + 1} of {self._tries}"
         self._progress.detail(f"{error.message}; {following} for {what} in {wait:.1f} s")
@@ -87,7 +87,7 @@ class Attempts:
         asked = _seconds(error.retry_after or "", self._retries.clock())
         return max(asked, bound * self._retries.random())
 
-    def _last(self, error: PassingError, why: str = "") -> RegistryError:
+    def _last(self, error: PassingError, why: str) -> RegistryError:
         self._spent.add(self._host)
         tried = f", tried {self._made} times" if self._made > 1 else ""
         return RegistryError(f"{error.message}{tried}{why}", hint=error.hint, status=error.status)
