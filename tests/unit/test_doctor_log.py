@@ -170,6 +170,7 @@ OTHERS = [
     ("broken", "registry", "answers with 500 Internal Server Error", "log"),
     ("create-tls", "builder", "no TLS from the environment", "airgapbuild load BUNDLE"),
     ("policy", "builder", "alpine:3.20 is denied by the source policy", "unset EXPERIMENTAL"),
+    ("default-policy", "builder", "buildx's own policy", "export BUILDX_DEFAULT_POLICY=0"),
     ("policy-missing", "builder", "cannot be read: open /work/nopolicy.json", "unset EXPERIMENTAL"),
     ("no-builder", "builder", "no builder 'nothere'", "airgapbuild load BUNDLE"),
     ("driver-option", "builder", "option 'nonsense' of the driver docker-c", "leave out nonsense"),

@@ -363,6 +363,15 @@ _RULES: Final = (
         _by_load(r"buildx knows no builder '\1'", "it was not loaded for this user and this home"),
     ),
     _rule(
+        r"unsupported source scheme: oci-layout",
+        BuilderError,
+        _by(
+            "buildx's own policy stops builds that take images from a layout",
+            "BUILDX_DEFAULT_POLICY is on, and buildx has no input for it but registries",
+            "export BUILDX_DEFAULT_POLICY=0",
+        ),
+    ),
+    _rule(
         r"invalid driver option (\S+) for (\S+) driver",
         BuilderError,
         _by(
