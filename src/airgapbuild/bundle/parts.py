@@ -25,6 +25,7 @@ from airgapbuild.bundle.index import (
     whole_name,
 )
 from airgapbuild.errors import BundleError
+from airgapbuild.extents import Extent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -318,6 +319,17 @@ def opened(folder: Path, file: BundledFile, start: int = 0) -> Joined:
     while len(stored) > 1 and start >= stored[0].size:
         start -= stored.pop(0).size
     return Joined([folder / part.name for part in stored], start)
+
+
+def located(folder: Path, file: BundledFile, offset: int, length: int) -> Iterator[Extent]:
+    """Where bytes of a file of the bundle lie, whether it is in parts or not."""
+    for part in file.stored:
+        if length and offset < part.size:
+            here = min(length, part.size - offset)
+            yield Extent(folder / part.name, offset, here)
+            offset += here
+            length -= here
+        offset -= part.size
 
 
 def from_first(path: Path) -> list[Path]:

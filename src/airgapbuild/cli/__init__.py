@@ -29,6 +29,7 @@ from airgapbuild.cli.lock import lock_command
 from airgapbuild.cli.outdated import outdated_command
 from airgapbuild.cli.push import push_command
 from airgapbuild.cli.report import report_command
+from airgapbuild.cli.serve import serve_command
 from airgapbuild.cli.source_policy import source_policy_command
 from airgapbuild.cli.split import split_command
 from airgapbuild.cli.unload import unload_command
@@ -53,6 +54,7 @@ app.command("export")(export_command)
 app.command("load")(load_command)
 app.command("unload")(unload_command)
 app.command("push")(push_command)
+app.command("serve")(serve_command)
 app.command("inventory")(inventory_command)
 app.command("build", context_settings={"ignore_unknown_options": True})(build_command)
 app.command("check")(check_command)
