@@ -49,44 +49,42 @@ def batches(extents: Iterable[Extent], most: int) -> Iterator[list[Extent]]:
         yield batch
 
 
-def read(handle: int, batch: Sequence[Extent]) -> bytearray:
+def read(handle: int, batch: Sequence[Extent]) -> bytes:
     """The bytes of a batch, from its file.
 
     Raises:
         OSError: they cannot be read, or are not there any more.
     """
-    data, views = _buffers(batch)
-    if os.preadv(handle, views, batch[0].offset) != _span(batch):
+    data = os.pread(handle, _span(batch), batch[0].offset)
+    if len(data) != _span(batch):
         raise OSError(errno.EIO, "ends before it should", str(batch[0].path))
-    return data
+    return data if len(batch) == 1 else _wanted(data, batch)
 
 
-def read_cached(handle: int, batch: Sequence[Extent]) -> bytearray | None:
-    """The same; None where it would have to wait for a disk, or the file system cannot tell.
+class CacheReader:
+    """Reads what the system has in memory: one at a time, through one buffer."""
 
-    Source: preadv2(2), RWF_NOWAIT.
-    """
-    data, views = _buffers(batch)
-    try:
-        is_whole = os.preadv(handle, views, batch[0].offset, _NOWAIT) == _span(batch)
-    except OSError:
-        return None
-    return data if is_whole else None
+    def __init__(self, most: int) -> None:
+        """For batches of this many bytes."""
+        self._buffer = memoryview(bytearray(2 * most))
+
+    def read(self, handle: int, batch: Sequence[Extent]) -> bytes | None:
+        """The same as `read`; None where it would have to wait for a disk, or nobody can tell.
+
+        Source: preadv2(2), RWF_NOWAIT.
+        """
+        buffer = self._buffer[: _span(batch)]
+        try:
+            count = os.preadv(handle, [buffer], batch[0].offset, _NOWAIT)
+        except OSError:
+            return None
+        return _wanted(buffer, batch) if count == _span(batch) else None
 
 
-def _buffers(batch: Sequence[Extent]) -> tuple[bytearray, list[memoryview]]:
-    """A buffer for what is wanted, and views of it with a place for what lies between."""
-    data = bytearray(sum(extent.length for extent in batch))
-    whole, nothing = memoryview(data), memoryview(bytearray(_GAP))
-    views = []
-    at, end = 0, batch[0].offset
-    for extent in batch:
-        if gap := extent.offset - end:
-            views.append(nothing[:gap])
-        views.append(whole[at : at + extent.length])
-        at += extent.length
-        end = extent.end
-    return data, views
+def _wanted(data: bytes | memoryview, batch: Sequence[Extent]) -> bytes:
+    """A batch's own bytes, without what lies between them."""
+    view, base = memoryview(data), batch[0].offset
+    return b"".join([view[it.offset - base : it.end - base] for it in batch])
 
 
 def _span(batch: Sequence[Extent]) -> int:
@@ -94,9 +92,12 @@ def _span(batch: Sequence[Extent]) -> int:
 
 
 def _cut(extent: Extent, most: int) -> Iterator[Extent]:
+    if extent.length <= most:
+        yield extent
+        return
     for at in range(0, extent.length, most):
         yield Extent(extent.path, extent.offset + at, min(most, extent.length - at))
 
 
 def _follows(last: Extent, extent: Extent) -> bool:
-    return last.path == extent.path and 0 <= extent.offset - last.end <= _GAP
+    return last.path is extent.path and 0 <= extent.offset - last.end <= _GAP

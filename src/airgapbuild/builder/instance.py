@@ -39,6 +39,9 @@ MARK: Final = "env.AIRGAPBUILD_CONFIG"
 and what they were made from: buildx never compares an existing container with the instance, and
 another job's container may come from another lock."""
 
+MIRROR: Final = "env.AIRGAPBUILD_MIRROR"
+"""The option by which a node tells of a mirror that its lock does not know of."""
+
 _PRIVATE = 0o600
 _PRIVATE_FOLDER = 0o700
 # Go's encoding/json escapes these for the sake of HTML and JavaScript.
@@ -111,6 +114,8 @@ class StoredInstance:
     """Of the nodes, in their order."""
     is_marked: bool
     """Whether every node says that airgapbuild wrote it."""
+    mirror: str | None
+    """The mirror that `load --serve` was given."""
     document: bytes
 
 
@@ -144,6 +149,7 @@ class InstanceStore:
                 driver=str(document["Driver"]),
                 nodes=tuple(str(node["Name"]) for node in nodes),
                 endpoints=tuple(str(node["Endpoint"]) for node in nodes),
+                mirror=next((_mirror(node) for node in nodes), None),
                 is_marked=all(MARK in (node.get("DriverOpts") or ()) for node in nodes),
                 document=raw,
             )
@@ -303,6 +309,10 @@ class InstanceStore:
         with replacing(staged, mode=_PRIVATE) as file:
             file.write(content)
         staged.replace(path)
+
+
+def _mirror(node: dict[str, Any]) -> str | None:
+    return (node.get("DriverOpts") or {}).get(MIRROR)
 
 
 def _is_namesake(stored: StoredInstance, instance: Instance) -> bool:

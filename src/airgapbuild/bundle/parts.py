@@ -321,15 +321,15 @@ def opened(folder: Path, file: BundledFile, start: int = 0) -> Joined:
     return Joined([folder / part.name for part in stored], start)
 
 
-def located(folder: Path, file: BundledFile, offset: int, length: int) -> Iterator[Extent]:
-    """Where bytes of a file of the bundle lie, whether it is in parts or not."""
-    for part in file.stored:
-        if length and offset < part.size:
-            here = min(length, part.size - offset)
-            yield Extent(folder / part.name, offset, here)
+def located(files: Iterable[tuple[Path, int]], offset: int, length: int) -> Iterator[Extent]:
+    """Where bytes of a whole lie in its files, which come with their sizes and in their order."""
+    for path, size in files:
+        if length and offset < size:
+            here = min(length, size - offset)
+            yield Extent(path, offset, here)
             offset += here
             length -= here
-        offset -= part.size
+        offset -= size
 
 
 def from_first(path: Path) -> list[Path]:

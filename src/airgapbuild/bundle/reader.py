@@ -210,8 +210,9 @@ class Bundle:
         its = (blob.size, blob.length)
         if not is_stored or its != (descriptor.size, stored_length(descriptor.size)):
             raise BundleError(f"{file.name}: {descriptor.digest} does not lie there byte by byte")
+        files = [(self.folder / part.name, part.size) for part in file.stored]
         for offset, length in spans(blob.size, start, stop):
-            yield from located(self.folder, file, blob.offset + offset, length)
+            yield from located(files, blob.offset + offset, length)
 
     def _told(self, file: BundledFile, blob: BundledBlob) -> Iterator[bytes]:
         """A blob that is told by an older one."""

@@ -65,6 +65,15 @@ def load_command(
             "--binfmt", help="Register the bundle's emulators with the daemon's kernel, privileged."
         ),
     ] = False,
+    serve: Annotated[
+        str | None,
+        typer.Option(
+            "--serve",
+            metavar="[SCHEME://]HOST:PORT",
+            help="Where airgapbuild serve answers: the builder's first mirror of all registries "
+            "that the bundle has images of.",
+        ),
+    ] = None,
     prune: Annotated[
         bool,
         typer.Option("--prune", help="Remove builder images of ours that the lock does not name."),
@@ -90,6 +99,7 @@ def load_command(
         airgapbuild load --no-boot /media/usb/builders
         airgapbuild load --prune bundles/builders
         airgapbuild load --binfmt bundles/builders
+        airgapbuild load --serve 127.0.0.1:5000 bundles/builders
         airgapbuild load bundles/builders bundles/builders-differential
         airgapbuild load --allowed-signers allowed_signers --min-serial 7 bundles/builders
         DOCKER_HOST=tcp://docker:2376 airgapbuild load bundles/builders
@@ -100,6 +110,7 @@ def load_command(
             raise UsageError("--default makes the builder the current one, --no-use does not")
         from airgapbuild import load
         from airgapbuild.builder.instance import InstanceStore
+        from airgapbuild.builder.mirrored import check_reachable, parse_served
         from airgapbuild.builder.there import files_there
         from airgapbuild.builder.wanted import wanted_instance
         from airgapbuild.bundle.reader import open_bundle
@@ -109,11 +120,14 @@ def load_command(
         from airgapbuild.engine.daemon import Daemon
         from airgapbuild.engine.endpoint import find_endpoint
 
+        served = parse_served(serve) if serve else None
         policy = policy_for(bundles, file, allowed_signers, min_serial)
         bases = [  # they are older
             open_bundle(base, policy=replace(policy, min_serial=None)) for base in bundles[:-1]
         ]
         opened = open_bundle(bundles[-1], policy=policy)
+        if served:
+            check_reachable(opened.lock, served)
         emulating = binfmt_image(opened.lock) if binfmt else None
         endpoint = find_endpoint(host, os.environ)
         shelf = own_layout(layout)
@@ -121,6 +135,7 @@ def load_command(
         instance = wanted_instance(
             *(opened.lock, endpoint.buildx_endpoint, environ.get("KUBECONFIG", "")),
             there=files_there(opened.lock),
+            served=served,
         )
         buildx = load.check_buildx(instance, environ) if instance else None
         with Daemon.connect(endpoint) as daemon, node_daemons(opened.lock, daemon) as nodes:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
-from airgapbuild.extents import batches, read, read_cached
+from airgapbuild.extents import CacheReader, batches, read
 from airgapbuild.mirror.answers import Answer, Refusal, Request, answer
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from airgapbuild.mirror.proven import ProvenFiles
     from airgapbuild.progress import Progress
 
-    Chunk = bytes | bytearray
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
@@ -48,6 +48,7 @@ class Mirror:
     users: Users | None
     log: Callable[[str], None]
     progress: Progress
+    cached: CacheReader = field(default_factory=partial(CacheReader, _CHUNK))
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -71,7 +72,7 @@ class Mirror:
         if found.blob is None or request.method == "HEAD":
             await exchange.reply(found)
             return
-        async with aclosing(_chunks(self.files, found.blob, found.span)) as chunks:
+        async with aclosing(_chunks(self.files, self.cached, found.blob, found.span)) as chunks:
             try:
                 first = await anext(chunks, b"")
             except OSError:
@@ -108,7 +109,7 @@ class _Exchange:
         await self._start(answer)
         await self._body(b"" if self.request.method == "HEAD" else answer.body, more=False)
 
-    async def stream(self, answer: Answer, first: Chunk, rest: AsyncGenerator[Chunk]) -> None:
+    async def stream(self, answer: Answer, first: bytes, rest: AsyncGenerator[bytes]) -> None:
         """Sends an answer's blob, as long as somebody listens."""
         await self._start(answer)
         gone = asyncio.ensure_future(self._disconnected())
@@ -147,7 +148,7 @@ class _Exchange:
             {"type": "http.response.start", "status": answer.status, "headers": encoded}
         )
 
-    async def _body(self, body: Chunk, *, more: bool) -> None:
+    async def _body(self, body: bytes, *, more: bool) -> None:
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
         self._sent += len(body)
 
@@ -156,7 +157,9 @@ class _Exchange:
             pass
 
 
-async def _chunks(files: ProvenFiles, blob: Blob, span: range) -> AsyncGenerator[Chunk]:
+async def _chunks(
+    files: ProvenFiles, cached: CacheReader, blob: Blob, span: range
+) -> AsyncGenerator[bytes]:
     """The bytes of a span of a blob. Only what a disk has yet to give is read in a thread."""
     path, handle = None, -1
     try:
@@ -166,7 +169,7 @@ async def _chunks(files: ProvenFiles, blob: Blob, span: range) -> AsyncGenerator
                     os.close(handle)
                     path = None
                 handle, path = files.open(batch[0].path), batch[0].path
-            chunk = read_cached(handle, batch)
+            chunk = cached.read(handle, batch)
             yield await asyncio.to_thread(read, handle, batch) if chunk is None else chunk
     finally:
         if path:
