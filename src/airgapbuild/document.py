@@ -56,6 +56,7 @@ class Table(BaseModel):
         frozen=True,
         extra="forbid",
         strict=True,
+        defer_build=True,
         alias_generator=lambda name: name.replace("_", "-"),
         populate_by_name=True,
     )

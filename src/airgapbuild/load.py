@@ -1,8 +1,8 @@
 """Bundle + daemon → images, layout, builder.
 
-The order is: prove the bundle, look at the daemon, send what it lacks, ask it what it holds now;
-then fill the layout; then write the builder's files and start it. No step begins before the bytes
-that it uses are proven.
+The order is: prove the bundle, look at the daemon, send what it lacks, ask it what it holds now,
+and fill the layout meanwhile; then write the builder's files and start it. No step begins before
+the bytes that it uses are proven.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from airgapbuild.filling import fill
 from airgapbuild.older import OlderLayers
 from airgapbuild.progress import SILENT, Progress
 from airgapbuild.supply import Supply
+from airgapbuild.threads import pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +32,14 @@ if TYPE_CHECKING:
     from airgapbuild.lockfile import LockedImage, LockedPlatform
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.layout import Layout
+
+
+@dataclass(frozen=True)
+class Proven:
+    """A bundle whose files are right, and those that have what it leaves out."""
+
+    bundle: Bundle
+    bases: tuple[Bundle, ...]
 
 
 @dataclass(frozen=True)
@@ -68,20 +77,27 @@ class LoadedBuilder:
     """The version of the BuildKit that answered."""
 
 
+def prove(bundle: Bundle, bases: Sequence[Bundle] = (), *, progress: Progress = SILENT) -> Proven:
+    """The same bundles, after every byte of their files was found right.
+
+    Tarballs of other platforms than the daemon's may be missing from a folder.
+
+    Raises:
+        IntegrityError: a file is not what its bundle says.
+    """
+    for each in (*bases, bundle):
+        each.check_files(progress=progress)
+    return Proven(bundle, tuple(bases))
+
+
 def load_images(
-    bundle: Bundle,
-    daemon: Daemon,
-    layout: Layout,
-    *,
-    bases: Sequence[Bundle] = (),
-    progress: Progress = SILENT,
+    proven: Proven, daemon: Daemon, layout: Layout, *, progress: Progress = SILENT
 ) -> tuple[LoadedImage, ...]:
     """The bundle's images, where they are wanted: one that goes to two places is there twice.
 
-    Tarballs of other platforms than the daemon's may be missing from the folder; what is there must
-    be right. What a differential bundle leaves out may lie in one of `bases`; their other images
-    are not loaded. Older layers by which it tells its own are laid out in files without a name in
-    the layout's folder.
+    What a differential bundle leaves out may lie in one of its bases, whose other images are not
+    loaded. Older layers by which it tells its own are laid out in files without a name in the
+    layout's folder.
 
     Raises:
         IntegrityError, BundleError: a bundle is not whole or not right; nothing was sent of the
@@ -89,50 +105,50 @@ def load_images(
             sent of any image.
         DaemonError: the daemon did not take an image, or holds another one afterwards.
     """
-    for each in (*bases, bundle):
-        each.check_files(progress=progress)
-    supply = _supply(bundle, bases, OlderLayers([], daemon, layout, layout.path))
-    loaded = []
-    fills = any(image.for_layout for image in bundle.lock.image)
+    supply = _supply(proven, OlderLayers([], daemon, layout, layout.path))
     if not layout.path.exists():
         supply.check(daemon, layout)  # a load that is refused makes no folder
-    with layout.filling() if fills else nullcontext():
+    wanted = proven.bundle.lock.image
+    fills = any(image.for_layout for image in wanted)
+    with layout.filling() if fills else nullcontext(), pool(1, "layout") as beside:
         supply.check(daemon, layout)  # now that nobody sweeps out what it finds there
-        for image in bundle.lock.image:
-            if image.for_daemon:
-                loaded.append(_to_daemon(supply, daemon, image, progress))
-            if image.for_layout:
-                loaded.append(_to_layout(supply, layout, image, progress))
-    return tuple(loaded)
+        # A daemon unpacks for seconds, and leaves a core to this.
+        filled = {
+            image.name: beside.submit(_to_layout, supply, layout, image, progress)
+            for image in wanted
+            if image.for_layout
+        }
+        sent = {
+            image.name: _to_daemon(supply, daemon, image, progress)
+            for image in wanted
+            if image.for_daemon
+        }
+    places = (sent, {name: each.result() for name, each in filled.items()})
+    return tuple(place[image.name] for image in wanted for place in places if image.name in place)
 
 
 def load_nodes(
-    bundle: Bundle,
-    daemons: Iterable[Daemon],
-    layout: Layout,
-    *,
-    bases: Sequence[Bundle] = (),
-    progress: Progress = SILENT,
+    proven: Proven, daemons: Iterable[Daemon], layout: Layout, *, progress: Progress = SILENT
 ) -> tuple[LoadedImage, ...]:
     """The builder's image, on daemons that run its other nodes; none where it has none.
 
-    Expects the files that `load_images` has checked, and raises what that does.
+    Raises what `load_images` does.
     """
-    image = bundle.lock.builder_image
+    image = proven.bundle.lock.builder_image
     if image is None:
         return ()
     loaded = []
     for daemon in daemons:
-        supply = _supply(bundle, bases, OlderLayers([], daemon, layout, layout.path))
+        supply = _supply(proven, OlderLayers([], daemon, layout, layout.path))
         supply.check_node(image, daemon)
         done = _to_daemon(supply, daemon, image, progress)
         loaded.append(replace(done, place=daemon.endpoint.host))
     return tuple(loaded)
 
 
-def _supply(bundle: Bundle, bases: Sequence[Bundle], older: OlderLayers) -> Supply:
-    older.bases = [replace(base, older=older.find) for base in bases]
-    return Supply(replace(bundle, older=older.find), tuple(older.bases))
+def _supply(proven: Proven, older: OlderLayers) -> Supply:
+    older.bases = [replace(base, older=older.find) for base in proven.bases]
+    return Supply(replace(proven.bundle, older=older.find), tuple(older.bases))
 
 
 def _to_daemon(
@@ -157,20 +173,6 @@ def _to_layout(
     filled = fill(supply, layout, image, progress)
     digest = filled.top.digest
     return LoadedImage(image, filled.platforms, "layout", digest, filled.action, filled.sent)
-
-
-def check_buildx(instance: Instance, environ: Mapping[str, str]) -> Buildx | None:
-    """The buildx that is found here, None where there is none.
-
-    Raises:
-        BuilderError: it does not know a driver option of the builder, or cannot read its
-            buildkitd.toml.
-    """
-    if buildx := Buildx.look(environ):
-        names = {name for node in instance.nodes for name in node.driver_opts}
-        buildx.check_options(instance.driver, names)
-        buildx.check_config(instance.nodes[0].files.get(BUILDKITD_FILE, b""))
-    return buildx
 
 
 def load_builder(

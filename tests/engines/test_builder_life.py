@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airgapbuild.builder.buildx import Buildx
+from airgapbuild.builder.fitness import check_fits
 from airgapbuild.builder.instance import Instance, InstanceStore
 from airgapbuild.builder.wanted import wanted_instance
 from airgapbuild.builder_tables import NodeEntry
 from airgapbuild.engine.daemon import Daemon
 from airgapbuild.engine.endpoint import find_endpoint
 from airgapbuild.errors import BuilderError
-from airgapbuild.load import boot, check_buildx, load_builder
+from airgapbuild.load import boot, load_builder
 from tests.engines.daemon import BUILDX
 from tests.engines.daemon import Daemon as BedDaemon
 from tests.engines.site import BUILDER, CONTAINER, Site
@@ -138,7 +139,7 @@ def test_a_buildx_refuses_the_options_that_we_say_it_does_not_know(site: Site, l
         InstanceStore.of(site.env).write(one)
         said = site.docker("buildx", "inspect", BUILDER)
         try:
-            check_buildx(one, site.env)
+            check_fits(Buildx.find(site.env).version, one)
         except BuilderError:
             assert f"invalid driver option {name} for docker-container driver" in said
         else:

@@ -12,7 +12,7 @@ from airgapbuild.bundle.packaging import Packaging
 from airgapbuild.engine.daemon import Daemon
 from airgapbuild.errors import BundleError
 from airgapbuild.inventory import take_inventory, write_inventory
-from airgapbuild.load import LoadedImage, load_images
+from airgapbuild.load import LoadedImage, load_images, prove
 from airgapbuild.oci.layout import Layout
 from airgapbuild.oci.reference import parse_reference
 from tests.engines.shipment import payload
@@ -55,7 +55,7 @@ class Gap:
         self.project.source.publish("python:1", "linux/amd64", layers=(*layers, b"python"))
 
     def load(self, bundle: Bundle, *bases: Bundle) -> dict[str, LoadedImage]:
-        loaded = load_images(bundle, self.daemon, self.layout, bases=bases)
+        loaded = load_images(prove(bundle, bases), self.daemon, self.layout)
         return {it.image.name: it for it in loaded}
 
     def inventory(self) -> Path:

@@ -17,7 +17,7 @@ from airgapbuild.engine.daemon import Daemon
 from airgapbuild.engine.endpoint import find_endpoint
 from airgapbuild.errors import BundleError, IntegrityError
 from airgapbuild.export import export
-from airgapbuild.load import load_images
+from airgapbuild.load import load_images, prove
 from airgapbuild.manifest import parse_manifest
 from airgapbuild.oci.layout import Layout
 from airgapbuild.resolve import resolve
@@ -139,13 +139,13 @@ def test_load_refuses_each_before_the_daemon_hears_of_an_image(
         with Daemon.connect(endpoint) as connected:
             for flip in flips:
                 with flip.done_to(folder), pytest.raises((IntegrityError, BundleError)):
-                    load_images(open_bundle(folder), connected, layout)
+                    load_images(prove(open_bundle(folder)), connected, layout)
             heard = paths(relay)
             assert len(heard) >= 2
             assert all(_ABOUT_ITSELF.fullmatch(path) for path in heard), heard
             assert b"flipped" not in relay.sent
             assert images(daemon) == before
-            loaded = load_images(open_bundle(folder), connected, layout)
+            loaded = load_images(prove(open_bundle(folder)), connected, layout)
         assert [image.action for image in loaded] == ["loaded", "loaded"]
         assert any(path.endswith(b"/images/load") for path in paths(relay))
     daemon.docker("image", "rm", *(str(name) for image in loaded for name in image.image.names))

@@ -13,7 +13,7 @@ import pytest
 from airgapbuild.bundle.packaging import Packaging
 from airgapbuild.engine.daemon import Daemon
 from airgapbuild.leftovers import Record, prune_builders
-from airgapbuild.load import LoadedImage, load_images
+from airgapbuild.load import LoadedImage, load_images, prove
 from airgapbuild.oci.layout import Layout
 from tests.engines.shipment import payload
 from tests.engines.site import Site
@@ -65,7 +65,7 @@ class Machine:
     def load_again(self) -> tuple[Lock, tuple[LoadedImage, ...]]:
         bundle = self.project.bundle("bundle")
         with self.record.watching(bundle.lock):
-            return bundle.lock, load_images(bundle, self.daemon, self.layout)
+            return bundle.lock, load_images(prove(bundle), self.daemon, self.layout)
 
     def load_one(self, ref: str, role: str = 'role = "tool"') -> Digest:
         [loaded] = self.load(ref, role)[1]

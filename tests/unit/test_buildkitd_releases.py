@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airgapbuild.builder.buildkitd import render
-from airgapbuild.builder.buildx import Buildx
+from airgapbuild.builder.fitness import check_config
 from airgapbuild.buildkitd import Buildkitd
 from airgapbuild.buildkitd.since import Since, parse_release, release_of
 from airgapbuild.document import fields_of, model_in
@@ -181,7 +181,7 @@ def unread(version: str, text: str) -> tuple[str, ...]:
     raw = (HEAD.format(ref="moby/buildkit:latest") + text).encode()
     manifest = parse_manifest(raw, "a.toml", folder=Path())
     try:
-        Buildx(("docker", "buildx"), version).check_config(render(manifest.buildkitd.locked))
+        check_config(version, render(manifest.buildkitd.locked))
     except BuilderError as error:
         return error.lines
     return ()

@@ -6,24 +6,18 @@ import re
 import shutil
 import subprocess
 import tempfile
-import tomllib
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from airgapbuild.buildkitd.checks import unreadable_by
-from airgapbuild.buildkitd.since import parse_release
-from airgapbuild.drivers import NEWEST, newer_options, version_words
 from airgapbuild.errors import BuilderError
 from airgapbuild.oci.platform import parse_platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from airgapbuild.drivers import Driver
     from airgapbuild.oci.platform import Platform
 
-_RELEASE = re.compile(r"(\d+)\.(\d+)", re.ASCII)
 _VERSION = re.compile(r"buildx\s+v?(\d\S*)", re.ASCII)
 # "Buildkit:" up to buildx v0.12, "BuildKit version:" since.
 _BUILDKIT = re.compile(r"^BuildKit(?: version)?:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
@@ -86,17 +80,6 @@ class Buildx:
                 return cls(command, version)
         raise BuilderError("`docker buildx version` does not work here", hint=_INSTALL)
 
-    def check_config(self, content: bytes) -> None:
-        """Returns if this buildx can read a builder's buildkitd.toml, as it does in each command.
-
-        Raises:
-            BuilderError: it cannot; one line for each key.
-        """
-        release = parse_release(self.version)
-        if release and (problems := unreadable_by(release, tomllib.loads(content.decode()))):
-            hint = f"buildx here is {self.version}: use a newer one, or lock without it"
-            raise BuilderError(*problems, hint=hint)
-
     def ask(self, name: str, environ: Mapping[str, str], seconds: float) -> Answer | None:
         """What a builder says, which is not started for it; None where it says nothing in time."""
         with suppress(subprocess.TimeoutExpired):
@@ -113,30 +96,6 @@ class Buildx:
             if found := _BUILDKIT.search(done.stdout):
                 return Answer(found[1].removeprefix("v"), _platforms(done.stdout))
         return None
-
-    def check_options(self, driver: Driver, names: Iterable[str]) -> None:
-        """Returns if this buildx knows all of these driver options.
-
-        Another one would refuse whatever it is asked about a builder that has them. A buildx that
-        was built without a version is given the benefit of the doubt.
-
-        Raises:
-            BuilderError: it does not; one line for each option.
-        """
-        found = _RELEASE.match(self.version)
-        version = (int(found[1]), int(found[2])) if found else NEWEST
-        newer = newer_options(driver, names, version) if version > (0, 0) else []
-        if not newer:
-            return
-        needed = version_words(max(since for _, since in newer))
-        raise BuilderError(
-            *(
-                f"buildx {self.version} does not know the driver option '{name}': "
-                f"buildx {version_words(since)} brought it"
-                for name, since in newer
-            ),
-            hint=f"use buildx {needed} or newer, or lock again without it in [builder] driver-opts",
-        )
 
     def boot(self, name: str, environ: Mapping[str, str], on_line: Callable[[str], None]) -> str:
         """The version of the BuildKit that runs once every node of the builder is up.

@@ -35,13 +35,23 @@ def build_command(
     console = Console("build", as_json=False, quiet=False, verbose=False, color=Color.AUTO)
     with console.reporting():
         from airgapbuild.builder.buildx import Buildx
-        from airgapbuild.builder.contexts import as_flags, contexts_of, digests_by_name, nothing_in
-        from airgapbuild.builder.sbom import bring, scan_of
-        from airgapbuild.cli.inputs import own_layout
+        from airgapbuild.threads import pool
 
-        buildx = Buildx.find(os.environ)
-        shelf = own_layout(layout)
-        contexts = contexts_of(shelf)
+        with pool(1, "buildx") as beside:
+            finding = beside.submit(Buildx.find, os.environ)
+            # What is imported takes about as long as buildx does to answer.
+            from airgapbuild.builder.contexts import (
+                as_flags,
+                contexts_of,
+                digests_by_name,
+                nothing_in,
+            )
+            from airgapbuild.builder.sbom import bring, scan_of
+            from airgapbuild.cli.inputs import own_layout
+
+            shelf = own_layout(layout)
+            contexts = contexts_of(shelf)
+        buildx = finding.result()
         if not contexts:
             console.note(f"{nothing_in(shelf)}: the builder looks for FROM elsewhere")
         words = tuple(arguments or ())

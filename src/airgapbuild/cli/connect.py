@@ -1,61 +1,23 @@
-"""The adapters that commands hand to their steps: registries, the daemon, ssh-keygen."""
+"""The adapters that commands hand to their steps: daemons and ssh-keygen."""
 
 from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from airgapbuild.cli.inputs import own_folder
-from airgapbuild.credentials import Logins
-from airgapbuild.engine.endpoint import docker_folder
-from airgapbuild.engine.saved import DaemonSource
 from airgapbuild.errors import ManifestError, UsageError
-from airgapbuild.manifest import PolicyEntry, RegistrySettings, read_manifest
-from airgapbuild.oci.transports import Transports
-from airgapbuild.registry import RegistrySource, RegistryTarget, Remote
+from airgapbuild.manifest import PolicyEntry, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from airgapbuild.bundle.signature import Policy
-    from airgapbuild.cli.console import Console
     from airgapbuild.engine.daemon import Daemon
     from airgapbuild.lockfile import Lock
-    from airgapbuild.manifest import Manifest
     from airgapbuild.signing import SshKeygen
-
-
-@contextmanager
-def registry_source(manifest: Manifest, console: Console) -> Iterator[RegistrySource]:
-    """The registries, reached as the manifest says, with the logins of this machine and CI job."""
-    logins = Logins(os.environ, docker_folder(os.environ), console)
-    source = RegistrySource(manifest.registries, logins, progress=console, environ=os.environ)
-    try:
-        yield source
-    finally:
-        source.close()
-
-
-@contextmanager
-def registry_target(
-    name: str, manifest: Manifest | None, console: Console
-) -> Iterator[RegistryTarget]:
-    """The registry to write to, reached as a manifest says, with the logins of this machine."""
-    logins = Logins(os.environ, docker_folder(os.environ), console)
-    remote = Remote(logins, progress=console, environ=os.environ)
-    settings = manifest.registries.get(name) if manifest else None
-    with closing(RegistryTarget(name, settings or RegistrySettings(), remote)) as target:
-        yield target
-
-
-@contextmanager
-def image_source(registries: RegistrySource, folder: Path) -> Iterator[Transports]:
-    """Where the images of a manifest, which lies in `folder`, come from."""
-    with closing(DaemonSource(_daemon, own_folder("XDG_CACHE_HOME", ".cache"))) as saved:
-        yield Transports(registries, saved, folder)
 
 
 @contextmanager
@@ -77,14 +39,6 @@ def node_daemons(lock: Lock, daemon: Daemon) -> Iterator[tuple[Daemon, ...]]:
             return daemon if is_same else stack.enter_context(Daemon.connect(found))
 
         yield tuple(connect(text) for text in (lock.builder.endpoints if lock.builder else ()))
-
-
-def _daemon() -> Daemon:
-    """The daemon that plain `docker` would talk to."""
-    from airgapbuild.engine.daemon import Daemon
-    from airgapbuild.engine.endpoint import find_endpoint
-
-    return Daemon.connect(find_endpoint(None, os.environ))
 
 
 def ssh_keygen() -> SshKeygen:

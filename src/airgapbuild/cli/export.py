@@ -106,8 +106,8 @@ def export_command(
     with console.reporting():
         from airgapbuild.baseline import read_baseline
         from airgapbuild.bundle.signature import is_signed, sign_bundle
-        from airgapbuild.cli.connect import image_source, registry_source
         from airgapbuild.cli.inputs import fresh_lock, lock_path
+        from airgapbuild.cli.sources import image_source, registry_source
         from airgapbuild.export import export
         from airgapbuild.manifest import read_manifest
 

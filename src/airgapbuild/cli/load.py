@@ -28,10 +28,12 @@ from airgapbuild.words import size_words
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from airgapbuild.builder.buildx import Buildx
     from airgapbuild.builder.instance import Instance, InstanceStore
+    from airgapbuild.bundle.reader import Bundle
     from airgapbuild.engine.daemon import Daemon
     from airgapbuild.leftovers import OlderBuilder, Record
-    from airgapbuild.load import LoadedBuilder, LoadedImage
+    from airgapbuild.load import LoadedBuilder, LoadedImage, Proven
     from airgapbuild.lockfile import Lock
     from airgapbuild.oci.digest import Digest
 
@@ -117,14 +119,12 @@ def load_command(
         from airgapbuild.cli.connect import node_daemons, policy_for
         from airgapbuild.cli.inputs import own_layout, own_record
         from airgapbuild.emulators import binfmt_image, register
-        from airgapbuild.engine.daemon import Daemon
         from airgapbuild.engine.endpoint import find_endpoint
 
         served = parse_served(serve) if serve else None
         policy = policy_for(bundles, file, allowed_signers, min_serial)
-        bases = [  # they are older
-            open_bundle(base, policy=replace(policy, min_serial=None)) for base in bundles[:-1]
-        ]
+        of_bases = replace(policy, min_serial=None)  # they are older
+        bases = [open_bundle(base, policy=of_bases) for base in bundles[:-1]]
         opened = open_bundle(bundles[-1], policy=policy)
         if served:
             check_reachable(opened.lock, served)
@@ -137,13 +137,15 @@ def load_command(
             there=files_there(opened.lock),
             served=served,
         )
-        buildx = load.check_buildx(instance, environ) if instance else None
+        proven, buildx = _proven(console, opened, bases, instance, environ)
+        from airgapbuild.engine.daemon import Daemon
+
         with Daemon.connect(endpoint) as daemon, node_daemons(opened.lock, daemon) as nodes:
             records = {it: own_record(it) for it in (daemon, *nodes)}
             with _watched(records, opened.lock):
-                images = load.load_images(opened, daemon, shelf, bases=bases, progress=console)
+                images = load.load_images(proven, daemon, shelf, progress=console)
                 others = [it for it in records if it is not daemon]
-                images += load.load_nodes(opened, others, shelf, bases=bases, progress=console)
+                images += load.load_nodes(proven, others, shelf, progress=console)
             emulators = register(emulating, daemon) if emulating else ()
             store = InstanceStore.of(os.environ)
             builder = _load_builder(console, instance, nodes, store) if instance else None
@@ -160,13 +162,39 @@ def load_command(
             if emulators:
                 console.say(f"the daemon's kernel runs other platforms by {', '.join(emulators)}")
             _say_builder(console, daemon, images, builder)
-            document = _document(daemon, images, shelf.path, builder)
-            document |= {
-                "emulators": list(emulators),
-                "swept": list(swept),
-                "older-builders": _older_document(older),
-            }
-            console.result({"signer": opened.signer and asdict(opened.signer), **document})
+            console.result(
+                {
+                    "signer": opened.signer and asdict(opened.signer),
+                    **_document(daemon, images, shelf.path, builder),
+                    "emulators": list(emulators),
+                    "swept": list(swept),
+                    "older-builders": _older_document(older),
+                }
+            )
+
+
+def _proven(
+    console: Console,
+    bundle: Bundle,
+    bases: Sequence[Bundle],
+    instance: Instance | None,
+    environ: Mapping[str, str],
+) -> tuple[Proven, Buildx | None]:
+    """The bundles when they are proven, and the buildx that is here, which fits the builder."""
+    from airgapbuild.builder.buildx import Buildx
+    from airgapbuild.builder.fitness import check_fits
+    from airgapbuild.load import prove
+    from airgapbuild.threads import pool
+
+    with pool(2, "prove") as beside:
+        proving = beside.submit(prove, bundle, bases, progress=console)
+        looking = beside.submit(Buildx.look, environ)
+        # Docker's SDK takes about as long to be imported as either.
+        import airgapbuild.engine.daemon  # noqa: F401
+    buildx = looking.result()
+    if instance and buildx:
+        check_fits(buildx.version, instance)
+    return proving.result(), buildx
 
 
 @contextmanager

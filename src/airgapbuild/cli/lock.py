@@ -84,7 +84,7 @@ def _check(console: Console, manifest: Manifest, path: Path) -> None:
 
 
 def _lock(console: Console, manifest: Manifest, path: Path, upgrade: set[str]) -> None:
-    from airgapbuild.cli.connect import image_source, registry_source
+    from airgapbuild.cli.sources import image_source, registry_source
     from airgapbuild.lockfile import read_lock, write_lock
     from airgapbuild.resolve import changes, resolve
 

@@ -34,8 +34,8 @@ def outdated_command(
     """
     console = Console("outdated", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
-        from airgapbuild.cli.connect import registry_source
         from airgapbuild.cli.inputs import fresh_lock, lock_path
+        from airgapbuild.cli.sources import registry_source
         from airgapbuild.manifest import read_manifest
         from airgapbuild.outdated import outdated
 

@@ -73,8 +73,9 @@ def push_command(
         from dataclasses import replace
 
         from airgapbuild.bundle.reader import open_bundle
-        from airgapbuild.cli.connect import policy_for, registry_target
+        from airgapbuild.cli.connect import policy_for
         from airgapbuild.cli.inputs import own_folder
+        from airgapbuild.cli.sources import registry_target
         from airgapbuild.destination import parse_destination, places
         from airgapbuild.manifest import read_manifest
         from airgapbuild.push import push_images
