@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from airgapbuild.builder.buildx import Buildx
     from airgapbuild.builder.instance import Instance, InstanceStore
+    from airgapbuild.builder.mirrored import Served
     from airgapbuild.bundle.reader import Bundle
     from airgapbuild.engine.daemon import Daemon
     from airgapbuild.leftovers import OlderBuilder, Record
@@ -112,7 +113,6 @@ def load_command(
             raise UsageError("--default makes the builder the current one, --no-use does not")
         from airgapbuild import load
         from airgapbuild.builder.instance import InstanceStore
-        from airgapbuild.builder.mirrored import check_reachable, parse_served
         from airgapbuild.builder.there import files_there
         from airgapbuild.builder.wanted import wanted_instance
         from airgapbuild.bundle.reader import open_bundle
@@ -121,13 +121,10 @@ def load_command(
         from airgapbuild.emulators import binfmt_image, register
         from airgapbuild.engine.endpoint import find_endpoint
 
-        served = parse_served(serve) if serve else None
         policy = policy_for(bundles, file, allowed_signers, min_serial)
         of_bases = replace(policy, min_serial=None)  # they are older
         bases = [open_bundle(base, policy=of_bases) for base in bundles[:-1]]
         opened = open_bundle(bundles[-1], policy=policy)
-        if served:
-            check_reachable(opened.lock, served)
         emulating = binfmt_image(opened.lock) if binfmt else None
         endpoint = find_endpoint(host, os.environ)
         shelf = own_layout(layout)
@@ -135,7 +132,7 @@ def load_command(
         instance = wanted_instance(
             *(opened.lock, endpoint.buildx_endpoint, environ.get("KUBECONFIG", "")),
             there=files_there(opened.lock),
-            served=served,
+            served=_served(serve, opened.lock),
         )
         proven, buildx = _proven(console, opened, bases, instance, environ)
         from airgapbuild.engine.daemon import Daemon
@@ -171,6 +168,15 @@ def load_command(
                     "older-builders": _older_document(older),
                 }
             )
+
+
+def _served(text: str | None, lock: Lock) -> Served | None:
+    from airgapbuild.builder.mirrored import check_reachable, parse_served
+
+    served = parse_served(text) if text else None
+    if served:
+        check_reachable(lock, served)
+    return served
 
 
 def _proven(
