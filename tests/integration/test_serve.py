@@ -213,7 +213,7 @@ def test_who_has_it_already_is_sent_nothing(served: Serving, project: Project) -
 def test_what_is_not_there_is_told_in_the_specifications_form(
     served: Serving, path: str, status: int, code: str
 ) -> None:
-    with socket.create_connection(served.address.split(":")) as raw:  # type: ignore[arg-type]
+    with socket.create_connection(served.place) as raw:
         # Not by a client that would tidy the path up.
         raw.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         answer = b"".join(iter(lambda: raw.recv(65536), b""))
@@ -347,11 +347,11 @@ def test_it_says_where_it_is_and_what_it_has(served: Serving, project: Project) 
 
 
 def test_each_request_is_a_line_of_the_log(served: Serving) -> None:
-    answer = served.ask("/v2/library/kit/tags/list?n=1", User_Agent='it "is" me')
-    line = _logged(served, "?n=1")
+    answer = served.ask("/v2/library/kit/tags/list?n=1&x", User_Agent='it "is" me')
+    line = _logged(served, "?n=1&x")
     expected = (
         r"127\.0\.0\.1 - - \[\d\d/[A-Z][a-z]{2}/\d{4}:[\d:]{8} \+0000\] "
-        rf'"GET /v2/library/kit/tags/list\?n=1 HTTP/1\.1" 200 {len(answer.data)} '
+        rf'"GET /v2/library/kit/tags/list\?n=1&x HTTP/1\.1" 200 {len(answer.data)} '
         """"-" "it 'is' me\""""
     )
     assert re.fullmatch(expected, line)
@@ -380,8 +380,8 @@ def test_hundreds_pull_at_once(served: Serving, project: Project) -> None:
     together = threading.Barrier(count)
     with ThreadPoolExecutor(count) as threads:
 
-        def pull(_: int) -> bool:
-            with socket.create_connection(served.address.split(":")) as one:  # type: ignore[arg-type]
+        def pull(_number: int) -> bool:
+            with socket.create_connection(served.place) as one:
                 together.wait(60)
                 asked = f"GET /v2/library/kit/blobs/{digest} HTTP/1.0\r\nRange: bytes=7-\r\n\r\n"
                 one.sendall(asked.encode())
@@ -396,30 +396,31 @@ def test_pulls_that_run_come_to_their_end(project: Project, tmp_path: Path) -> N
     digest = big(project)
     raw = project.source.blobs[digest]
     with serving(tmp_path / "log", project.folder / "b") as served:
-        address = served.address.split(":")
-        with socket.create_connection(address) as slow:  # type: ignore[arg-type]
+        with socket.create_connection(served.place) as slow:
             asked = f"GET /v2/library/kit/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n"
             slow.sendall(asked.encode())
-            answer = slow.recv(1000)
+            received = slow.recv(1000)
             served.process.terminate()
             with pytest.raises(OSError, match="refused"):
-                _until_refused(address)
+                _until_refused(served.place)
             assert served.process.poll() is None
-            answer += b"".join(iter(lambda: slow.recv(1 << 20), b""))
-        assert answer.partition(b"\r\n\r\n")[2] == raw
+            received += b"".join(iter(lambda: slow.recv(1 << 20), b""))
+        assert received.partition(b"\r\n\r\n")[2] == raw
         assert served.process.wait(20) == 0
 
 
-def _until_refused(address: list[str]) -> None:
+def _until_refused(place: tuple[str, int]) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        socket.create_connection(address).close()  # type: ignore[arg-type]
+        socket.create_connection(place).close()
         time.sleep(0.01)
 
 
 def test_who_goes_away_costs_nothing_more(project: Project, tmp_path: Path) -> None:
     with serving(tmp_path / "log", project.folder / "b") as served:
-        with socket.create_connection(served.address.split(":")) as gone:  # type: ignore[arg-type]
+        with socket.socket() as gone:
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            gone.connect(served.place)
             asked = f"GET /v2/library/kit/blobs/{big(project)} HTTP/1.1\r\nHost: x\r\n\r\n"
             gone.sendall(asked.encode())
             gone.recv(1000)
@@ -536,13 +537,13 @@ def test_what_is_damaged_is_not_served(tmp_path: Path) -> None:
     tarball.write_bytes(raw)
     done = airgapbuild("serve", "--listen", "127.0.0.1:0", "--json", tmp_path / "b")
     assert done.returncode == 6
-    assert f"{tarball.name}: expected sha256:" in document(done)["error"]["problems"][0]
+    assert tarball.name in document(done)["error"]["problems"][0]
 
 
 def test_images_whose_tarballs_are_elsewhere_are_left_out(tmp_path: Path) -> None:
     project = made(tmp_path)
     project.export("b")
-    for tarball in [*(tmp_path / "b").glob("kit_*"), *(tmp_path / "b").glob("*_linux-arm64*")]:
+    for tarball in {*(tmp_path / "b").glob("kit_*"), *(tmp_path / "b").glob("*_linux-arm64*")}:
         tarball.unlink()
     with serving(tmp_path / "log", tmp_path / "b") as served:
         assert [it["path"] for it in served.document["images"]] == ["library/python:1"]

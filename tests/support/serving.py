@@ -37,6 +37,12 @@ class Serving:
     def address(self) -> str:
         return self.url.partition("://")[2]
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """Where a socket connects to."""
+        host, _, port = self.address.rpartition(":")
+        return host, int(port)
+
     def ask(self, path: str, method: str = "GET", **headers: str) -> urllib3.BaseHTTPResponse:
         """An answer as it is; `_` in the name of a header stands for `-`."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -46,6 +52,7 @@ class Serving:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Tells it to end, and gives its exit code."""
+        self.pool.clear()
         self.process.send_signal(number)
         return self.process.wait(timeout=60)
 

@@ -29,11 +29,13 @@ def stocked(
 
     Raises:
         BundleError: a source is not whole, or a layout names nothing.
-        IntegrityError: something is not what its digest says.
+        IntegrityError: something is not what its sum or its digest says.
         LockError: a bundle's documents are not those of its lock.
     """
     bundles = [it for it in sources if isinstance(it, Bundle)]
     layouts = [it for it in sources if isinstance(it, Layout)]
+    for bundle in bundles:
+        bundle.check_files(progress=progress)
     stock = Stock([it for it in bundles if it.index.layers is None], [*layouts, cache])
     for source in sources:
         if isinstance(source, Layout):
