@@ -58,6 +58,30 @@ def test_a_daemon_pulls_from_it_as_its_mirror(
         daemon.docker("rmi", image.ref.familiar)
 
 
+@pytest.mark.parametrize("daemon", [("28.5", "containerd")], indirect=True, ids="-".join)
+def test_containerd_pulls_from_it_as_its_mirror(
+    bed: Shelf, daemon: Daemon, served: Serving, image: LockedImage, tmp_path: Path
+) -> None:
+    """The daemon's own containerd, by the settings that the documentation has."""
+    hosts = tmp_path / "docker.io/hosts.toml"
+    hosts.parent.mkdir()
+    hosts.write_text(f'[host."{served.url}"]\ncapabilities = ["pull", "resolve"]\n')
+    program = bed.part("engines/28.5") / "bin/ctr"
+    socket = daemon.folder / "exec/containerd/containerd.sock"
+    ctr = (program, "--address", socket, "--namespace", "serve", "images")
+    pull = (*ctr, "pull", "--hosts-dir", tmp_path, str(image.ref))
+    done = daemon.namespace.run(pull, env=daemon.env)
+    assert done.returncode == 0, done.stderr
+    try:
+        [_, listed] = daemon.namespace.run((*ctr, "list")).stdout.splitlines()
+        assert image.digest in listed
+        assert f"/v2/library/busybox/manifests/{image.ref.tag}?ns=docker.io" in (
+            served.log.read_text()
+        )
+    finally:
+        daemon.namespace.run((*ctr, "remove", "--sync", str(image.ref)))
+
+
 def test_other_tools_pull_from_it(
     bed: Shelf, served: Serving, closed: Namespace, image: LockedImage, tmp_path: Path
 ) -> None:
