@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
-from airgapbuild.extents import CacheReader, batches, read
+from airgapbuild.extents import CacheReader, Extent, batches, read
 from airgapbuild.mirror.answers import Answer, Refusal, Request, answer
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
 
 _CHUNK: Final = 256 << 10
-"""How much of a blob each connection has in memory, in bytes; as much again waits to be sent."""
+"""How much of a blob each connection has in memory, in bytes, until it is sent."""
 _CHALLENGE: Final = 'Basic realm="airgapbuild"'
 _COMMON: Final = {
     "Docker-Distribution-Api-Version": "registry/2.0",
@@ -115,11 +115,13 @@ class _Exchange:
         gone = asyncio.ensure_future(self._disconnected())
         try:
             await self._body(first, more=True)
-            async for chunk in rest:
-                if gone.done():
-                    return
-                await self._body(chunk, more=True)
-            await self._body(b"", more=False)
+            del first  # no chunk is held by two
+            while self._sent < len(answer.span) and not gone.done():
+                # Sending nothing waits for room as well: only then the next chunk is read.
+                await self._body(b"", more=True)
+                await self._body(await anext(rest, b""), more=True)
+            if not gone.done():
+                await self._body(b"", more=False)
         finally:
             gone.cancel()
 
@@ -169,8 +171,12 @@ async def _chunks(
                     os.close(handle)
                     path = None
                 handle, path = files.open(batch[0].path), batch[0].path
-            chunk = cached.read(handle, batch)
-            yield await asyncio.to_thread(read, handle, batch) if chunk is None else chunk
+            yield await _read(handle, batch, cached)
     finally:
         if path:
             os.close(handle)
+
+
+async def _read(handle: int, batch: list[Extent], cached: CacheReader) -> bytes:
+    chunk = cached.read(handle, batch)
+    return await asyncio.to_thread(read, handle, batch) if chunk is None else chunk
