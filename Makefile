@@ -1,6 +1,6 @@
 # make demo    see it work: a sealed daemon, a bundle, a builder, a build
 # make test    everything that CI runs
-.PHONY: demo test lint bed bench fuzz schemas share format clean
+.PHONY: demo test lint bed bench fuzz schemas share site format clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -44,9 +44,15 @@ schemas: $(VENV)/.made
 share: $(VENV)/.made
 	$(BIN)/python -m share.generate
 
+# The documentation as a site, in docs/site/.
+site: $(VENV)/.made
+	rm -rf docs/site
+	$(BIN)/zensical build --clean --strict --config-file docs/en.yml
+	$(BIN)/zensical build --clean --strict --config-file docs/zh.yml
+
 format: $(VENV)/.made
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist docs/site docs/.cache .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

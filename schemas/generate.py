@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airgapbuild.bundle.index import BundleIndex
 from airgapbuild.inventory import Inventory
@@ -31,10 +31,19 @@ def schema_of(name: str) -> str:
     title, model = DOCUMENTS[name]
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **model.model_json_schema(by_alias=True),
+        **_standard(model.model_json_schema(by_alias=True)),
         "title": title,
     }
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _standard(part: Any) -> Any:  # noqa: ANN401 - any part of a JSON document
+    """Without pydantic's `format: path`, which no JSON Schema has: strict validators refuse it."""
+    if isinstance(part, list):
+        return [_standard(item) for item in part]
+    if isinstance(part, dict):
+        return {k: _standard(v) for k, v in part.items() if (k, v) != ("format", "path")}
+    return part
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Writes the man page beside this file, from the commands' own words: `make share`.
+"""Writes the man page, and the commands of the site, from the commands' own words: `make share`.
 
-A test compares it with what is committed.
+A test compares them with what is committed.
 """
 
 from __future__ import annotations
@@ -8,18 +8,16 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from airgapbuild.cli import airgapbuild, app
-from airgapbuild.cli.options import ColorWhen, Json, Quiet, Verbose
+from share.commands import EVERYWHERE, panels, parameters, spelling
+from share.page import PAGES, page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from typer import Typer
-
-_EVERYWHERE = (Json, Quiet, Verbose, ColorWhen)
-"""Options that are told once."""
+    from share.commands import Command
 
 MAN_PAGE = Path(__file__).parent / "man" / "man1" / "airgapbuild.1"
 
@@ -71,32 +69,23 @@ How registries are reached.
 """
 
 
-class Command(NamedTuple):
-    """A command of the line: `lock`, or `layout prune`."""
-
-    name: str
-    run: Callable[..., None]
-
-
-def commands(typer: Typer, group: str = "") -> Iterator[Command]:
-    """All commands, in the order of `--help`, those of groups last."""
-    for command in typer.registered_commands:
-        if command.callback:
-            yield Command(f"{group}{command.name}", command.callback)
-    for inner in typer.registered_groups:
-        if inner.typer_instance:
-            yield from commands(inner.typer_instance, f"{group}{inner.name} ")
-
-
 def man_page() -> str:
     """The text of airgapbuild.1."""
-    parts = [_HEAD, ".SH DESCRIPTION\n", *_text(airgapbuild), ".SH COMMANDS\n"]
-    for command in commands(app):
-        parts += [f".SS {_plain(command.name)}\n", *_text(command.run), *_options(command.run)]
-    parts += [".SH OPTIONS OF EVERY COMMAND\n", *(_option(hint, "") for hint in _EVERYWHERE)]
+    parts = [_HEAD, ".SH DESCRIPTION\n", *_text(airgapbuild)]
+    for panel, inside in panels(app).items():
+        parts.append(f".SH COMMANDS: {panel.upper()}\n")
+        for command in inside:
+            parts += _command(command)
+    parts += [".SH OPTIONS OF EVERY COMMAND\n", *(_option(hint, "") for hint in EVERYWHERE)]
     codes = str(app.info.epilog).removeprefix("Exit codes: ")
     parts += [".SH EXIT STATUS\n", f"{_plain(codes)}\n", _TAIL]
     return "".join(parts)
+
+
+def _command(command: Command) -> Iterator[str]:
+    yield f".SS {_plain(command.name)}\n"
+    yield from _text(command.run)
+    yield from _options(command.run)
 
 
 def _text(function: Callable[..., None]) -> Iterator[str]:
@@ -109,38 +98,17 @@ def _text(function: Callable[..., None]) -> Iterator[str]:
 
 
 def _options(function: Callable[..., None]) -> Iterator[str]:
-    hints = get_type_hints(function, include_extras=True)
-    for name in inspect.signature(function).parameters:
-        if hints[name] not in _EVERYWHERE:
-            yield _option(hints[name], name)
+    return (_option(hint, name) for name, hint in parameters(function))
 
 
 def _option(hint: Any, name: str) -> str:  # noqa: ANN401 - typing has no name for Annotated[…]
-    [kind], [info] = hint.__args__, hint.__metadata__
-    return f".TP\n{_head(kind, info, name)}\n{_marked(_plain(info.help))}\n"
-
-
-def _head(kind: object, info: Any, name: str) -> str:  # noqa: ANN401 - of typer's, either kind
-    """An option's names and what it takes; an argument's name."""
-    names = [
-        declared
-        for word in (info.default, *(info.param_decls or ()))
-        if isinstance(word, str)
-        for declared in word.split("/")
-    ]
+    names, takes = spelling(hint, name)
     if not names:
-        return f".I {_plain(info.metavar or name.upper())}"
-    takes = (
-        ""
-        if kind in {bool, bool | None}
-        else f" \\fI{_plain(info.metavar or _choices(kind) or 'VALUE')}\\fR"
-    )
-    return ", ".join(f"\\fB{_plain(word)}\\fR" for word in names) + takes
-
-
-def _choices(kind: object) -> str:
-    members = getattr(kind, "__members__", {})
-    return "|".join(str(member) for member in members.values())
+        head = f".I {_plain(takes)}"
+    else:
+        head = ", ".join(f"\\fB{_plain(word)}\\fR" for word in names)
+        head += f" \\fI{_plain(takes)}\\fR" if takes else ""
+    return f".TP\n{head}\n{_marked(_plain(hint.__metadata__[0].help))}\n"
 
 
 def _plain(text: str) -> str:
@@ -156,4 +124,6 @@ def _marked(text: str) -> str:
 
 
 if __name__ == "__main__":
+    for language, path in PAGES.items():
+        path.write_text(page(language), encoding="utf-8")
     MAN_PAGE.write_text(man_page(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Images of ours in a daemon that nothing needs any more.
+"""What is ours in a daemon and that nothing needs any more: images, and nodes of a builder.
 
 Ours is what `load` put there, by a record of its own: the daemon does not tell who brought an
 image. A name below `127.0.0.1:1/airgapbuild/` tells it as well, since nobody else gives such names;
@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airgapbuild.builder.wanted import made_from
 from airgapbuild.errors import AirgapbuildError, BundleError
 from airgapbuild.lockfile import LOCAL_REGISTRY, LOCAL_REPOSITORIES
 from airgapbuild.oci.digest import digest_of, encoded, parse_digest, short
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
+    from airgapbuild.builder.instance import Node
     from airgapbuild.engine.daemon import Daemon
     from airgapbuild.lockfile import Lock
     from airgapbuild.oci.digest import Digest
@@ -124,6 +126,20 @@ class OlderBuilder:
     """The names that it had from us."""
     users: tuple[str, ...]
     """The containers that use it, for which it stays."""
+
+
+def remove_node(node: Node, daemon: Daemon) -> bool:
+    """Removes a node's container and its cache; whether there was one that was made from the node.
+
+    Raises:
+        DaemonError: the daemon does not say, or refuses.
+    """
+    container = daemon.container(node.container)
+    if container is None or not made_from(node, container.environment):
+        return False
+    daemon.remove_container(container.id)
+    daemon.remove_volume(f"{node.container}_state")
+    return True
 
 
 def prune_builders(lock: Lock, daemon: Daemon) -> tuple[OlderBuilder, ...]:

@@ -7,22 +7,24 @@ the bytes that it uses are proven.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airgapbuild.builder.buildkitd import BUILDKITD_FILE
 from airgapbuild.builder.buildx import Buildx
 from airgapbuild.builder.wanted import made_from
+from airgapbuild.errors import DaemonError
 from airgapbuild.files import write_if_changed
 from airgapbuild.filling import fill
+from airgapbuild.leftovers import remove_node
 from airgapbuild.older import OlderLayers
 from airgapbuild.progress import SILENT, Progress
 from airgapbuild.supply import Supply
 from airgapbuild.threads import pool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from airgapbuild.builder.instance import Instance, InstanceStore, Node
@@ -91,9 +93,16 @@ def prove(bundle: Bundle, bases: Sequence[Bundle] = (), *, progress: Progress = 
 
 
 def load_images(
-    proven: Proven, daemon: Daemon, layout: Layout, *, progress: Progress = SILENT
+    proven: Proven,
+    daemon: Daemon,
+    layout: Layout,
+    *,
+    others: Iterable[Daemon] = (),
+    progress: Progress = SILENT,
 ) -> tuple[LoadedImage, ...]:
     """The bundle's images, where they are wanted: one that goes to two places is there twice.
+
+    `others` are daemons that run further nodes of the builder: its image goes to them as well.
 
     What a differential bundle leaves out may lie in one of its bases, whose other images are not
     loaded. Older layers by which it tells its own are laid out in files without a name in the
@@ -105,13 +114,20 @@ def load_images(
             sent of any image.
         DaemonError: the daemon did not take an image, or holds another one afterwards.
     """
-    supply = _supply(proven, OlderLayers([], daemon, layout, layout.path))
+    supply, wanted = _supply(proven, daemon, layout), proven.bundle.lock.image
+    builder = proven.bundle.lock.builder_image
+    nodes = [(builder, it, _supply(proven, it, layout)) for it in others] if builder else []
+
+    def check() -> None:
+        supply.check(daemon, layout)
+        for image, other, its in nodes:
+            its.check_node(image, other)
+
     if not layout.path.exists():
-        supply.check(daemon, layout)  # a load that is refused makes no folder
-    wanted = proven.bundle.lock.image
+        check()  # a load that is refused makes no folder
     fills = any(image.for_layout for image in wanted)
     with layout.filling() if fills else nullcontext(), pool(1, "layout") as beside:
-        supply.check(daemon, layout)  # now that nobody sweeps out what it finds there
+        check()  # now that nobody sweeps out what it finds there
         # A daemon unpacks for seconds, and leaves a core to this.
         filled = {
             image.name: beside.submit(_to_layout, supply, layout, image, progress)
@@ -123,32 +139,20 @@ def load_images(
             for image in wanted
             if image.for_daemon
         }
+        further = [_to_node(its, other, image, progress) for image, other, its in nodes]
     places = (sent, {name: each.result() for name, each in filled.items()})
-    return tuple(place[image.name] for image in wanted for place in places if image.name in place)
+    here = (place[image.name] for image in wanted for place in places if image.name in place)
+    return (*here, *further)
 
 
-def load_nodes(
-    proven: Proven, daemons: Iterable[Daemon], layout: Layout, *, progress: Progress = SILENT
-) -> tuple[LoadedImage, ...]:
-    """The builder's image, on daemons that run its other nodes; none where it has none.
-
-    Raises what `load_images` does.
-    """
-    image = proven.bundle.lock.builder_image
-    if image is None:
-        return ()
-    loaded = []
-    for daemon in daemons:
-        supply = _supply(proven, OlderLayers([], daemon, layout, layout.path))
-        supply.check_node(image, daemon)
-        done = _to_daemon(supply, daemon, image, progress)
-        loaded.append(replace(done, place=daemon.endpoint.host))
-    return tuple(loaded)
-
-
-def _supply(proven: Proven, older: OlderLayers) -> Supply:
+def _supply(proven: Proven, daemon: Daemon, layout: Layout) -> Supply:
+    older = OlderLayers([], daemon, layout, layout.path)
     older.bases = [replace(base, older=older.find) for base in proven.bases]
     return Supply(replace(proven.bundle, older=older.find), tuple(older.bases))
+
+
+def _to_node(supply: Supply, daemon: Daemon, image: LockedImage, progress: Progress) -> LoadedImage:
+    return replace(_to_daemon(supply, daemon, image, progress), place=daemon.endpoint.host)
 
 
 def _to_daemon(
@@ -173,6 +177,36 @@ def _to_layout(
     filled = fill(supply, layout, image, progress)
     digest = filled.top.digest
     return LoadedImage(image, filled.platforms, "layout", digest, filled.action, filled.sent)
+
+
+def drop_nodes(
+    instance: Instance,
+    nodes: Sequence[Daemon],
+    store: InstanceStore,
+    connect: Callable[[str], AbstractContextManager[Daemon]],
+    *,
+    progress: Progress = SILENT,
+) -> tuple[str, ...]:
+    """The containers, now gone with their cache, of nodes that our builder is to have no more.
+
+    To be called before `load_builder`, which forgets those nodes. `nodes` are the daemons of the
+    others; `connect` leads to the daemon at an endpoint. One that does not answer is noted.
+
+    Raises:
+        BuilderError: the file of the builder cannot be read.
+    """
+    kept = {(node.container, its.id) for node, its in zip(instance.nodes, nodes, strict=False)}
+    gone = []
+    for node in store.dropped(instance):
+        try:
+            with connect(node.endpoint) as daemon:
+                if (node.container, daemon.id) not in kept and remove_node(node, daemon):
+                    gone.append(node.container)
+        except DaemonError as error:
+            progress.note(
+                f"{node.container} may be left, of a node that is no more: {error.message}"
+            )
+    return tuple(gone)
 
 
 def load_builder(

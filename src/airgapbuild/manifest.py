@@ -44,7 +44,7 @@ from airgapbuild.oci.reference import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from airgapbuild.buildkitd.since import Release
     from airgapbuild.oci.digest import Digest
@@ -166,12 +166,39 @@ class ImageEntry(Table):
         return self.role or usual_role((self.ref, *self.tags))
 
 
+_VARIABLE = re.compile(r"\$(?:(?P<name>\w+)|\{(?P<braced>\w+)\})(?P<path>/.*)?", re.ASCII)
+
+
+def mirror_in(text: str, environ: Mapping[str, str]) -> str | None:
+    """A mirror as the environment has it: `$NAME` or `${NAME}` put in; None where it is not set.
+
+    Raises:
+        ValueError: what it comes to is no mirror.
+    """
+    found = _VARIABLE.fullmatch(text)
+    if not found:
+        return mirror(text)
+    name = found["name"] or found["braced"]
+    value = environ.get(name)
+    if not value:
+        return None
+    try:
+        return mirror(value.rstrip("/") + (found["path"] or ""))
+    except ValueError as error:
+        raise ValueError(f"${name}: {error}") from error
+
+
+def _mirror(text: str) -> str:
+    return text if _VARIABLE.fullmatch(text) else mirror(text)
+
+
 class RegistrySettings(Table):
     """How one registry, or a part of it, is reached from the connected side."""
 
-    mirrors: Many[Annotated[str, AfterValidator(mirror)]] = Field(
+    mirrors: Many[Annotated[str, AfterValidator(_mirror)]] = Field(
         default=(),
-        description="Asked first, in this order: host[:port][/path], in place of the table's key.",
+        description="Asked first, in this order: host[:port][/path], in place of the table's key; "
+        "or $NAME[/path], a variable that says it, left out where it is not set.",
     )
     upstream: bool = Field(default=True, description="Whether the registry itself is asked, last.")
     http: bool = Field(default=False, description="Plain http; loopback hosts need not say it.")
@@ -247,7 +274,7 @@ class Manifest(Table):
 
     def platforms_of(self, entry: ImageEntry) -> tuple[Platform, ...]:
         """The platforms that an image is wanted for, each once, sorted."""
-        return tuple(sorted(set(entry.platforms or self.platforms)))
+        return tuple(sorted(set(entry.platforms or self.platforms), key=str))
 
 
 def entry_digest(entry: ImageEntry, platforms: tuple[Platform, ...], bundle: BundleEntry) -> Digest:
@@ -399,7 +426,7 @@ def _bare_mirrors(document: Document, key: str, prefix: str) -> list[tuple[int, 
             f"'{text}/{prefix.rpartition('/')[2]}'",
         )
         for n, text in enumerate(mirrors)
-        if isinstance(text, str) and "/" not in text
+        if isinstance(text, str) and "/" not in text and not _VARIABLE.fullmatch(text)
     ]
 
 

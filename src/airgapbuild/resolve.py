@@ -131,7 +131,7 @@ def _relabelled(image: LockedImage, entry: ImageEntry, bundle: BundleEntry) -> L
     wish: dict[str, object] = {
         "role": entry.purpose,
         "daemon": entry.daemon,
-        "tags": tuple(sorted(entry.tags)),
+        "tags": tuple(sorted(entry.tags, key=str)),
         "entry": entry_digest(entry, _platforms_of(image), bundle),
     }
     if not bundle.attestations:
@@ -172,7 +172,7 @@ def _pinned(name: str, manifest: Manifest, asked: _Asked, reference: Reference) 
         ref=entry.ref,
         role=entry.purpose,
         daemon=entry.daemon,
-        tags=tuple(sorted(entry.tags)),
+        tags=tuple(sorted(entry.tags, key=str)),
         media_type=top.descriptor.media_type,
         digest=top.descriptor.digest,
         size=top.descriptor.size,

@@ -63,7 +63,8 @@ class Supply:
         Raises:
             BundleError, DaemonError: see `check`.
         """
-        if lines := list(self._missing_in_daemon(image, daemon)):
+        where = f"the daemon at {daemon.endpoint.host}"
+        if lines := list(self._missing_in_daemon(image, daemon, where)):
             raise BundleError(*lines, hint=self.remedy("load BASE {}"))
 
     def platform(self, image: LockedImage, daemon: Daemon) -> LockedPlatform:
@@ -132,7 +133,9 @@ class Supply:
             "or export again with the --against that holds here"
         )
 
-    def _missing_in_daemon(self, image: LockedImage, daemon: Daemon) -> Iterator[str]:
+    def _missing_in_daemon(
+        self, image: LockedImage, daemon: Daemon, where: str = "the daemon"
+    ) -> Iterator[str]:
         locked = self.platform(image, daemon)
         documents = self.bundle.image(image, locked)
         absent = self.absent(image, locked)
@@ -141,7 +144,7 @@ class Supply:
             held = daemon.held_layers(documents, surely=True) if absent else frozenset()
             missing = [blob.digest for blob in absent if blob.digest not in held]
             missing += self.nowhere(image, locked)
-            yield from missing_line(image, locked, missing, "the daemon")
+            yield from missing_line(image, locked, missing, where)
 
     def _missing_in_layout(self, image: LockedImage, layout: Layout) -> Iterator[str]:
         for locked in self.platforms(image):

@@ -124,10 +124,18 @@ class Stage:
     @cached_property
     def site_bundle(self) -> Path:
         """A bundle of a builder with an emulator, of a frontend and of two base images."""
-        folder = self.folder / "site"
+        return self._site_bundle("site")
+
+    @cached_property
+    def compact_site_bundle(self) -> Path:
+        """The same images in a compact bundle."""
+        return self._site_bundle("compact-site", '\n[bundle]\nlayers = "compact"\n')
+
+    def _site_bundle(self, name: str, more: str = "") -> Path:
+        folder = self.folder / name
         folder.mkdir()
         [tag] = [ref.partition(":")[2] for ref in TAGS if ref.startswith("library/busybox:")]
-        return make_bundle(folder, site_manifest(self.registry.address, tag))
+        return make_bundle(folder, site_manifest(self.registry.address, tag) + more)
 
     def _empty(self) -> Registry:
         return self._stack.enter_context(Registry.start(self.bed, writable=True, empty=True))

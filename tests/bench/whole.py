@@ -21,17 +21,18 @@ if TYPE_CHECKING:
     from tests.bench.stage import Stage
     from tests.engines.daemon import Engine, Store
 
-_ENGINE: Engine = "28.5"
+_ENGINES: tuple[Engine, ...] = ("28.5", "newest")
+_COMPACT = f"{OURS}, compact"
 _BUILDER_IMAGE = "moby/buildkit:v0.34.2-qemu"
 _WARM = "warm builder"
 
 
 @contextmanager
-def _whole(stage: Stage, store: Store) -> Iterator[list[Tool]]:
+def _whole(stage: Stage, engine: Engine, store: Store) -> Iterator[list[Tool]]:
     """The peers take their base images from a layout that we have filled before."""
     bundle = stage.site_bundle
     [tarball] = bundle.glob("buildkit_*.oci.tar.zst")
-    with new_site(stage, store, "blackhole", _ENGINE) as warm:
+    with new_site(stage, store, "blackhole", engine) as warm:
         warm.load(bundle)
         context = write_context(warm.home / "context", images(stage.bed))
         contexts = warm.airgapbuild("contexts").stdout.split()
@@ -45,6 +46,7 @@ def _whole(stage: Stage, store: Store) -> Iterator[list[Tool]]:
         there = f"DOCKER_HOST={warm.daemon.host} DOCKER_CONFIG={warm.config}"
         scripts = {
             OURS: f"{PROGRAM} load -q {bundle} && {PROGRAM} build {options}",
+            _COMPACT: f"{PROGRAM} load -q {stage.compact_site_bundle} && {PROGRAM} build {options}",
             _WARM: f"{load} && {there} {build} --builder {BUILDER}",
             "buildx create": f"{load} && {create} && {build}",
         }
@@ -52,22 +54,28 @@ def _whole(stage: Stage, store: Store) -> Iterator[list[Tool]]:
         @contextmanager
         def ready(tool: str) -> Iterator[Command]:
             warm.docker("buildx", "prune", "--all", "--force", "--builder", BUILDER)
-            with new_site(stage, store, "blackhole", _ENGINE) as fresh:
+            with new_site(stage, store, "blackhole", engine) as fresh:
                 yield at(fresh, "sh", "-ec", scripts[tool])
 
         yield [Tool(tool, partial(ready, tool), once=tool == "buildx create") for tool in scripts]
 
 
 _WHAT = (
-    "Docker 28.5 behind a firewall that drops everything, from a daemon that was started for this "
-    "run and holds nothing to the end of a build for two platforms, with # syntax, two bases and "
-    "RUN on both; ours is load and build; warm builder is docker load of the builder's image "
-    "alone, then the same build by a builder that runs in another daemon already and has nothing "
-    "cached; buildx create is docker load, docker buildx create --bootstrap and the same build, "
-    "run once, since it waits for its pull to fail; memory is the clients'"
+    "behind a firewall that drops everything, from a daemon that was started for this run and "
+    "holds nothing to the end of a build for two platforms, with # syntax, two bases and RUN on "
+    "both; ours is load and build, from an exact and from a compact bundle; warm builder is "
+    "docker load of the builder's image alone, then the same build by a builder that runs in "
+    "another daemon already and has nothing cached; buildx create is docker load, docker buildx "
+    "create --bootstrap and the same build, run once, since it waits for its pull to fail; memory "
+    "is the clients'"
 )
 
 ROWS = tuple(
-    Row(f"whole-build-{store}", f"{store} store: {_WHAT}", partial(_whole, store=store))
+    Row(
+        f"whole-build-{engine}-{store}",
+        f"Docker {engine}, {store} store, {_WHAT}",
+        partial(_whole, engine=engine, store=store),
+    )
+    for engine in _ENGINES
     for store in ("classic", "containerd")
 )

@@ -1,4 +1,4 @@
-"""A real browser, Chromium without a window, that loads a file and tells what it did.
+"""A real browser, Chromium without a window, that loads a page and tells what it did.
 
 It is driven over a pipe, so that no port has to be open. Source: Chrome DevTools Protocol.
 """
@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from tests.engines.process import TIED, NotReadyError, Service
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.engines.netns import Namespace
     from tests.engines.parts.part import Shelf
 
@@ -94,8 +92,10 @@ class Browser(Service):
             os.close(self.answers)
             shutil.rmtree(self.home, ignore_errors=True)
 
-    def open(self, path: Path, *, width: int, height: int = 800, scheme: Scheme = "light") -> None:
-        """Loads a file into a screen of this size, in CSS pixels, until its load event."""
+    def open(
+        self, address: str, *, width: int, height: int = 800, scheme: Scheme = "light"
+    ) -> None:
+        """Loads an address into a screen of this size, in CSS pixels, until its load event."""
         self.requests.clear()
         self.complaints.clear()
         self._events.clear()
@@ -108,7 +108,7 @@ class Browser(Service):
         )
         wanted = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", media="", features=wanted)
-        self.call("Page.navigate", url=path.absolute().as_uri())
+        self.call("Page.navigate", url=address)
         while "Page.loadEventFired" not in self._events:
             self._message()
         self.value("document.readyState")  # what the load brought about is told before its answer

@@ -70,9 +70,13 @@ def tls_daemon(bed: Shelf) -> Iterator[BedDaemon]:
 
 @pytest.fixture
 def held(daemon: BedDaemon) -> Iterator[Daemon]:
-    """Every daemon, as our program sees it."""
+    """Every daemon, as our program sees it; without the images, which would slow down later tests.
+
+    A containerd store takes a while for each image that it is asked to list.
+    """
     with Daemon.connect(find_endpoint(None, daemon.env)) as connected:
         yield connected
+    daemon.docker("image", "prune", "--all", "--force")
 
 
 @pytest.fixture

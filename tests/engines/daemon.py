@@ -36,6 +36,15 @@ PAIRS: tuple[tuple[Engine, Store], ...] = tuple(
     for store in STORES
     if (engine, store) != ("20.10", "containerd")  # came with 23.0
 )
+DISTINCT: tuple[tuple[Engine, Store], ...] = (
+    ("20.10", "classic"),
+    ("26.1", "containerd"),
+    ("newest", "classic"),
+    ("newest", "containerd"),
+)
+"""Those that answer in ways of their own: the oldest, a containerd store that tells of no
+manifests, and the newest of both stores. Enough where what is tested goes by those answers; that a
+pair loads, names, boots and builds is tested with all of them."""
 
 _SYS_RESOURCE = 1 << 24  # linux/capability.h
 

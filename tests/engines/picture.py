@@ -1,4 +1,4 @@
-"""docs/terminal.svg, the README's picture: what `make demo` prints, drawn as a terminal.
+"""docs/en/terminal.svg, the README's picture: what `make demo` prints, drawn as a terminal.
 
     python3 -m tests.engines.picture
 
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-PICTURE = Path(__file__).parents[2] / "docs" / "terminal.svg"
+PICTURE = Path(__file__).parents[2] / "docs" / "en" / "terminal.svg"
 _COLUMNS = 100
 _STYLES = {"#": "cyan", "$": "bold"}
 """Of lines that the demo itself prints, by how they begin."""

@@ -149,8 +149,8 @@ class Registry(process.Service):
             self.storage.mkdir()
         elif path:
             base, root = self.storage / _ROOT, served / _ROOT
-            (base / "repositories").mkdir(parents=True)
-            (base / "repositories" / path).symlink_to(root / "repositories")
+            (below := base / "repositories" / path).parent.mkdir(parents=True)
+            below.symlink_to(root / "repositories")
             (base / "blobs").symlink_to(root / "blobs")
         elif writable:
             shutil.copytree(served, self.storage, copy_function=_copy)

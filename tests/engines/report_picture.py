@@ -1,4 +1,4 @@
-"""docs/report.webp, the README's picture of a report: on the bundle of `make demo`.
+"""docs/en/report.webp, the README's picture of a report: on the bundle of `make demo`.
 
 python3 -m tests.engines.report_picture
 """
@@ -15,7 +15,7 @@ from tests.engines.netns import Namespace
 from tests.engines.registry import Registry, images
 from tests.support.program import airgapbuild
 
-PICTURE = Path(__file__).parents[2] / "docs" / "report.webp"
+PICTURE = Path(__file__).parents[2] / "docs" / "en" / "report.webp"
 
 
 def draw(folder: Path) -> bytes:
@@ -27,7 +27,7 @@ def draw(folder: Path) -> bytes:
     page = folder / "report.html"
     airgapbuild("report", bundle, "-o", page)
     with Namespace() as closed, Browser.start(bed, closed) as browser:
-        browser.open(page, width=1100, height=1340)
+        browser.open(page.as_uri(), width=1100, height=1340)
         return browser.screenshot()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +127,23 @@ def test_every_buildx_lists_adopts_and_removes_it(
     assert BUILDER not in site.docker("buildx", "ls")
 
 
+def current(site: Site) -> str:
+    """The builder that a plain `docker buildx build` uses, as buildx tells it."""
+    [name] = re.findall(r"^(\S+?)[ ]?\*", site.docker("buildx", "ls"), re.MULTILINE)
+    return str(name)
+
+
+@pytest.mark.parametrize(
+    ("daemon", "buildx"), [(ENGINE, "newest")], indirect=True, ids=["-".join(ENGINE)]
+)
+def test_as_a_default_it_is_current_again_after_another_daemon(site: Site, bundle: Path) -> None:
+    for options, name in (("--no-boot",), "default"), (("--no-boot", "--default"), BUILDER):
+        site.load(bundle, *options)
+        assert current(site) == BUILDER
+        site.docker("--host", "tcp://127.0.0.1:1", "buildx", "use", BUILDER)
+        assert current(site) == name
+
+
 @each_buildx
 def test_a_buildx_refuses_the_options_that_we_say_it_does_not_know(site: Site, lock: Lock) -> None:
     later = {
@@ -151,6 +169,8 @@ def test_every_buildx_builds_with_a_remote_builder(
     site: Site, bundle: Path, lock: Lock, tmp_path: Path
 ) -> None:
     site.load(bundle, "--no-boot", "--no-use")
+    assert current(site) == "default"
+    assert site.airgapbuild("env").stdout.startswith(f"export BUILDX_BUILDER={BUILDER}\n")
     site.docker("buildx", "rm", BUILDER)
     argv = ("--detach", "--privileged", "--network=host", "--name", CONTAINER)
     site.docker("run", *argv, "--volume", f"{VOLUME}:/var/lib/buildkit", IMAGE)

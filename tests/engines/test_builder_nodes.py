@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.engines.bundles import make_bundle, manifest
+from tests.engines.bundles import make_bundle, manifest, with_frontend
 from tests.engines.daemon import docker_config
 from tests.engines.site import BUILDER, CONTAINER, Site
+from tests.support.program import airgapbuild
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +47,14 @@ def site(fresh_daemon: FreshDaemon, closed: Namespace, bed: Shelf, tmp_path: Pat
     return Site(daemon, docker_config(bed, tmp_path / "config"), tmp_path / "home")
 
 
+def differential(folder: Path, text: str) -> Path:
+    """A bundle of what the one in a folder does not have."""
+    (folder / "airgapbuild.toml").write_text(text)
+    for command in (("lock",), ("export", "--against", "bundles/builders")):
+        assert airgapbuild(*command, cwd=folder).returncode == 0
+    return folder / "bundles" / "builders-differential"
+
+
 def inspect(daemon: Daemon, name: str) -> dict[str, Any]:
     [found] = json.loads(daemon.docker("inspect", name).stdout)
     parsed: dict[str, Any] = found
@@ -70,9 +79,17 @@ def test_a_builder_on_two_daemons(
 ) -> None:
     connected = tmp_path / "connected"
     connected.mkdir()
-    text = manifest(registry.address, busybox) + NODES.format(socket=farm.socket, memory="512MB")
-    bundle = make_bundle(connected, text)
+    plain = manifest(registry.address, busybox)
+    text = plain + NODES.format(socket=farm.socket, memory="512MB")
 
+    # A node that lacks what a differential bundle leaves out is told before anything is sent.
+    site.load(make_bundle(connected, plain), "--no-boot")
+    done = site.airgapbuild("load", differential(connected, with_frontend(text)))
+    assert done.returncode == 7
+    assert f"buildkit linux/amd64: neither the bundle nor the daemon at {farm.host}" in done.stderr
+    assert "docker/dockerfile" not in site.airgapbuild("layout", "ls").stdout
+
+    bundle = make_bundle(connected, text)
     result = site.load(bundle)
     assert [image["in"] for image in result["images"]] == ["daemon", "layout", farm.host]
     assert result["builder"]["nodes"] == [
@@ -83,8 +100,7 @@ def test_a_builder_on_two_daemons(
     assert inspect(farm, FARM)["HostConfig"]["Memory"] == 512 << 20
     assert site.inspect(CONTAINER)["HostConfig"]["Memory"] == 0
 
-    listed = site.docker("buildx", "ls")
-    assert listed.count("running") >= len(result["builder"]["nodes"])
+    assert site.docker("buildx", "ls").count("running") >= len(result["builder"]["nodes"])
     assert "CACHED" not in build(site, tmp_path)
     assert sorted(it.name for it in (tmp_path / "out").iterdir()) == ["linux_amd64", "linux_arm64"]
     assert "local source for context" in cached(farm, FARM)
@@ -106,10 +122,25 @@ def test_a_builder_on_two_daemons(
     assert site.inspect(CONTAINER)["Id"] == after[0]
     assert inspect(farm, FARM)["HostConfig"]["Memory"] == 600 * (1 << 20)
 
-    # A node that is not there is told before anything is sent or written.
-    farm.stop()
+    # A node that the manifest has no more goes, with its cache; the other one is left alone.
     instance = site.config / "buildx/instances" / BUILDER
     written = instance.read_bytes()
+    alone = make_bundle(connected, plain.replace("max-parallelism = 4", "max-parallelism = 2"))
+    result = site.load(alone)
+    assert (result["dropped-nodes"], result["builder"]["changed"]) == ([FARM], True)
+    for left in (("ps", "--all"), ("volume", "ls")):
+        assert farm.docker(*left, "--quiet").stdout == ""
+    assert site.inspect(CONTAINER)["Id"] == after[0]
+
+    # Where it does not answer, what may be left of it is told.
+    farm.stop()
+    instance.write_bytes(written)
+    done = site.airgapbuild("load", "--no-boot", alone)
+    assert done.returncode == 0
+    assert f"{FARM} may be left, of a node that is no more: " in done.stderr
+
+    # A node that is not there is told before anything is sent or written.
+    instance.write_bytes(written)
     done = site.airgapbuild("load", make_bundle(connected, text))
     assert done.returncode == 8
     assert f"the builder's node at {farm.host}" in done.stderr

@@ -1,5 +1,7 @@
 """Every command of the documentation, run where a reader would run it.
 
+Those of other languages are the same as in English: tests/unit/test_pages.py sees to it.
+
 `connected` is a machine that reaches Docker Hub, for which a registry of the bed stands, with its
 ordinary name. `isolated` is one beside a daemon and a registry in a network that drops all else. A
 page's blocks share a folder, as if it had been carried over.
@@ -17,7 +19,7 @@ from tests.engines.daemon import Daemon, docker_config
 from tests.engines.netns import Namespace
 from tests.engines.pki import DOCKER_HUB, INSIDE
 from tests.engines.registry import Registry
-from tests.support.pages import Block, blocks
+from tests.support.pages import LANGUAGES, SITE, Block, blocks
 from tests.support.program import PROGRAM, environment
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from tests.engines.parts.part import Shelf
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md")))
+PAGES = (REPOSITORY / "README.md", *sorted((SITE / LANGUAGES[0]).glob("*.md")))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from airgapbuild.engine.daemon import Daemon
 from airgapbuild.leftovers import Record, prune_builders
 from airgapbuild.load import LoadedImage, load_images, prove
 from airgapbuild.oci.layout import Layout
+from tests.engines.daemon import DISTINCT
 from tests.engines.shipment import payload
 from tests.engines.site import Site
 from tests.support.program import document
@@ -253,6 +254,9 @@ class User:
         return sorted(ages.sub("", line) for text in shown for line in text.splitlines())
 
 
+distinct = pytest.mark.parametrize("daemon", DISTINCT, indirect=True, ids="-".join, scope="session")
+
+
 @pytest.fixture
 def user(daemon: BedDaemon, tmp_path: Path) -> User:
     for folder in ("home", "config"):
@@ -266,6 +270,7 @@ def user(daemon: BedDaemon, tmp_path: Path) -> User:
     return User(Site(daemon, tmp_path / "config", tmp_path / "home"), tmp_path / "bundle")
 
 
+@distinct
 def test_a_second_load_sends_nothing_and_changes_nothing(user: User, tmp_path: Path) -> None:
     site = user.site.copy()
     with Relay(site.daemon.socket, tmp_path / "relay.sock") as relay:
@@ -287,6 +292,7 @@ def test_a_second_load_sends_nothing_and_changes_nothing(user: User, tmp_path: P
     assert (again["swept"], again["older-builders"]) == ([], [])
 
 
+@distinct
 def test_unload_takes_back_what_load_did(user: User) -> None:
     before = user.held()
     user.load()
@@ -312,6 +318,7 @@ def test_unload_takes_back_what_load_did(user: User) -> None:
     assert user.site.airgapbuild("unload", given).stdout == "there is nothing to take back\n"
 
 
+@distinct
 def test_what_was_changed_since_is_left_alone_and_told(user: User) -> None:
     user.load()
     site, layout = user.site, user.site.home / ".local/share/airgapbuild/layout"
@@ -354,6 +361,7 @@ def test_what_was_changed_since_is_left_alone_and_told(user: User) -> None:
         site.docker("image", "rm", "--force", tool, base)
 
 
+@distinct
 def test_the_images_of_a_compact_bundle_are_taken_back_by_the_bundle(user: User) -> None:
     before = user.held()
     project = Project(user.bundle.parent, BUILDER)

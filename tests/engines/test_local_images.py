@@ -14,7 +14,7 @@ import pytest
 from airgapbuild.bundle.reader import open_bundle
 from airgapbuild.lockfile import read_lock
 from tests.engines import layout
-from tests.engines.daemon import PAIRS, docker_config
+from tests.engines.daemon import DISTINCT, docker_config
 from tests.engines.site import Site
 from tests.support.program import airgapbuild
 
@@ -177,8 +177,8 @@ def test_what_buildx_writes_as_a_layout_is_locked_exported_and_loaded(
 
 @pytest.mark.parametrize(
     ("engine", "store"),
-    [pair for pair in PAIRS if pair[0] != "20.10"],
-    ids=["-".join(pair) for pair in PAIRS if pair[0] != "20.10"],
+    [pair for pair in DISTINCT if pair[0] != "20.10"],
+    ids=["-".join(pair) for pair in DISTINCT if pair[0] != "20.10"],
 )
 def test_what_a_daemon_built_is_locked_exported_and_loaded_elsewhere(
     bed: Shelf,

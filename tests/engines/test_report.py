@@ -40,7 +40,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_fits_asks_for_nothing_and_has_nothing_to_complain_of(
     browser: Browser, page: Path, width: int, scheme: Scheme
 ) -> None:
-    browser.open(page, width=width, scheme=scheme)
+    browser.open(page.as_uri(), width=width, scheme=scheme)
     assert browser.requests == [page.as_uri()]
     assert browser.complaints == []
     assert browser.value("document.documentElement.scrollWidth") == width
@@ -54,7 +54,7 @@ def test_what_is_added_to_it_does_not_run(browser: Browser, page: Path, tmp_path
     forged = tmp_path / "forged.html"
     added = "<script>document.title = 1</script><p style='color: red'><img src='a.png'></main>"
     forged.write_text(page.read_text().replace("</main>", added))
-    browser.open(forged, width=360)
+    browser.open(forged.as_uri(), width=360)
     assert browser.value("document.title") == "builders: transfer report"
     assert len(browser.complaints) == 3
     assert all("Content Security Policy" in complaint for complaint in browser.complaints)
@@ -63,7 +63,7 @@ def test_what_is_added_to_it_does_not_run(browser: Browser, page: Path, tmp_path
 def test_on_paper_it_is_light_and_every_digest_is_whole(
     browser: Browser, bed: Shelf, page: Path, tmp_path: Path
 ) -> None:
-    browser.open(page, width=1280, scheme="dark")
+    browser.open(page.as_uri(), width=1280, scheme="dark")
     digests = browser.value("[...document.querySelectorAll('.digits')].map(d => d.textContent)")
     assert len(digests) > 60
     printed = tmp_path / "page.pdf"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from airgapbuild import __version__
 from tests.engines.daemon import docker_config
 from tests.engines.root import Root
 from tests.engines.site import Site
@@ -23,7 +26,9 @@ if TYPE_CHECKING:
     from tests.engines.netns import Namespace
     from tests.engines.parts.part import Shelf
     from tests.engines.registry import Registry
+    from tests.support.keys import Keys
 
+REPOSITORY = Path(__file__).parents[2]
 PYTHON = Path(sys.base_prefix) / "bin" / "python3"
 MANIFEST = """\
 version = 1
@@ -169,3 +174,69 @@ def test_it_runs_on(
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["whole"]
+
+
+def base_image(bed: Shelf, root: Path, name: str) -> None:
+    """Pushes an image of one layer."""
+    crane = bed.part("peers/go") / "bin/crane"
+    appended = (crane, "append", "--insecure", "--oci-empty-base", "--new_layer", root)
+    subprocess.run([*appended, "--new_tag", name], check=True, capture_output=True)
+    mutated = (crane, "mutate", "--insecure", "--set-platform", "linux/amd64", name)
+    subprocess.run([*mutated, "--tag", name], check=True, capture_output=True)
+
+
+class TestItsOwnImage:
+    """The repository's Dockerfile, built by a sealed daemon of what two bundles brought."""
+
+    @pytest.fixture
+    def bases(self, bed: Shelf, writable_registry: Registry, keys: Keys, tmp_path: Path) -> Path:
+        """A signed bundle of bundles/image.toml, whose bases hold the bed's programs."""
+        manifest = (REPOSITORY / "bundles" / "image.toml").read_text()
+        made = {"docker": tmp_path / "docker.tar", "python": tmp_path / "python.tar"}
+        with tarfile.open(made["docker"], "w") as tar:
+            tar.add(bed.part("engines/28.5") / "bin/docker", "usr/local/bin/docker")
+            plugins = "usr/local/libexec/docker/cli-plugins"
+            tar.add(bed.part("buildx/newest") / "docker-buildx", f"{plugins}/docker-buildx")
+        with tarfile.open(made["python"], "w") as tar:
+            tar.add(bed.part("pythons/3.13"), "")
+            link = tarfile.TarInfo("usr/local/bin/python3")
+            link.type, link.linkname = tarfile.SYMTYPE, "/usr/bin/python3.13"
+            tar.addfile(link)
+        for ref in re.findall(r'^ref = "([^/"]+)"$', manifest, re.MULTILINE):
+            root = made.get(ref.partition(":")[0], made["python"])
+            base_image(bed, root, f"{writable_registry.address}/library/{ref}")
+        mirrors = f'mirrors = ["{writable_registry.address}"]\nupstream = false\n'
+        text = manifest.replace(', "linux/arm64"', "")
+        (tmp_path / "image.toml").write_text(f'{text}\n[registries."docker.io"]\n{mirrors}')
+        sign = ("--sign", keys.make("sender"))
+        for command in (("lock",), ("export", *sign)):
+            done = airgapbuild(*command, "--file", "image.toml", cwd=tmp_path, env=keys.environ)
+            assert done.returncode == 0, done.stderr
+        return tmp_path / "bundles" / "image"
+
+    def test_it_is_built_and_loads_a_signed_bundle(
+        self,
+        bases: Path,
+        bundle: Path,
+        keys: Keys,
+        bed: Shelf,
+        fresh_daemon: FreshDaemon,
+        tmp_path: Path,
+    ) -> None:
+        daemon, config = fresh_daemon("28.5", "containerd"), docker_config(bed, tmp_path / "docker")
+        site = Site(daemon, config, tmp_path / "home")
+        site.load(bases)
+        options = ("--build-context", f"tool={bundle}", "--tag", "airgapbuild", "--load")
+        done = site.airgapbuild("build", *options, REPOSITORY)
+        assert done.returncode == 0, done.stderr
+        signers = keys.allow(keys.make("sender"), "sender@corp")
+        seen = (
+            f"{daemon.socket}:/var/run/docker.sock",
+            f"{bases}:/bundle:ro",
+            f"{signers}:/signers",
+        )
+        run = ("run", "--rm", "--network=host", *(f"--volume={volume}" for volume in seen))
+        told = site.docker(*run, "--user=1000", "airgapbuild", "airgapbuild", "--version")
+        assert told == f"airgapbuild {__version__}\n"
+        load = ("airgapbuild", "load", "--allowed-signers", "/signers", "/bundle")
+        assert "signed by sender@corp" in site.docker(*run, "airgapbuild", *load)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from tests.support.program import airgapbuild
@@ -54,4 +55,4 @@ class Project:
 
 
 def _toml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else f'"{value}"'
+    return json.dumps(value, default=str)  # booleans, text and lists of it: TOML writes them alike

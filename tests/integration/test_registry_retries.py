@@ -121,6 +121,16 @@ def test_an_hour_is_not_waited_for(server: Server, opened: Open, waits: Waits, h
     assert len(server.asked) == 1
 
 
+def test_a_host_that_gets_one_try_only_tells_when_the_next_is_due(
+    server: Server, opened: Open, waits: Waits
+) -> None:
+    server.script[DOCUMENT] = Reply(429, headers={"Retry-After": "3600"})
+    source = opened(timeouts=waits.timeouts())
+    first, second = (refused(source, app(server)).message for _ in range(2))
+    assert first == second
+    assert first.endswith("; the next try is due in 3600 s")
+
+
 def test_all_waits_together_have_a_bound(server: Server, opened: Open, waits: Waits) -> None:
     server.script[DOCUMENT] = Reply(503, headers={"Retry-After": "50"})
     error = refused(opened(timeouts=waits.timeouts()), app(server))

@@ -383,7 +383,9 @@ def test_hundreds_pull_at_once(served: Serving, project: Project) -> None:
         def pull(_number: int) -> bool:
             with socket.create_connection(served.place) as one:
                 together.wait(60)
-                asked = f"GET /v2/library/kit/blobs/{digest} HTTP/1.0\r\nRange: bytes=-500000\r\n\r\n"
+                asked = (
+                    f"GET /v2/library/kit/blobs/{digest} HTTP/1.0\r\nRange: bytes=-500000\r\n\r\n"
+                )
                 one.sendall(asked.encode())
                 answer = b"".join(iter(lambda: one.recv(1 << 18), b""))
             head, _, body = answer.partition(b"\r\n\r\n")

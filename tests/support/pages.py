@@ -16,11 +16,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+SITE = Path(__file__).parents[2] / "docs"
+"""The site's pages, in a folder for each language."""
+
+LANGUAGES = ("en", "zh")
+"""The first is where commands are run."""
 
 _PARTS = re.compile(
     r"^<!-- in: (?P<world>.+?) -->$"
@@ -29,6 +35,8 @@ _PARTS = re.compile(
     r"|^(?P<fence>```+)(?P<language>sh|console)\b[^\n]*\n(?P<shown>.*?)^(?P=fence)$",
     re.MULTILINE | re.DOTALL,
 )
+
+_FENCED = re.compile(r"^(```+).*?^\1$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,8 @@ class Block:
     line: int
     world: str | None
     """None where the page does not say it."""
+    shown: bool
+    """Whether a reader sees it."""
     script: str
     """For bash; of a console what stands behind its prompts."""
     status: int
@@ -62,5 +72,12 @@ def blocks(page: Path) -> Iterator[Block]:
         if found["language"] == "console":
             prompts = [line for line in script.splitlines() if line.startswith("$ ")]
             script = "\n".join(line.removeprefix("$ ") for line in prompts)
-        yield Block(page, text.count("\n", 0, found.start()) + 1, world, script, status)
+        line = text.count("\n", 0, found.start()) + 1
+        yield Block(page, line, world, bool(found["shown"]), script, status)
         status = 0
+
+
+def headings(page: Path) -> list[str]:
+    """The marks of a page's headings, `##`, in their order."""
+    text = _FENCED.sub("", page.read_text())
+    return re.findall(r"^(#+) ", text, re.MULTILINE)

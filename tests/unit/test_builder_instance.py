@@ -104,7 +104,8 @@ def test_a_builder_is_read_by_any_spelling(store: InstanceStore) -> None:
     stored = store.read("AIRGAP")
     assert stored is not None
     assert (stored.name, stored.driver) == ("Airgap", "docker-container")
-    assert (stored.nodes, stored.endpoints, stored.is_marked) == (("airgap0",), ("default",), True)
+    [node] = stored.nodes
+    assert (node.name, node.endpoint, stored.is_marked) == ("airgap0", "default", True)
     assert stored.document == EXPECTED.encode()
 
 

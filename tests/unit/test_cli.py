@@ -68,6 +68,16 @@ def test_help_names_every_command_and_exit_code() -> None:
     assert "9 builder" in told
 
 
+def test_help_has_every_command_in_a_panel_and_on_a_line_at_80_columns() -> None:
+    told = airgapbuild("--help", env={"COLUMNS": "80", "NO_COLOR": "1"}).stdout
+    panels = re.findall(r"^╭─ (.+?) ─+╮$", told, re.MULTILINE)
+    assert panels == [
+        *("Options", "Connected side", "Bundle", "Isolated side", "Builds", "Registry inside")
+    ]
+    names = {command.split()[0] for command in COMMANDS}
+    assert set(re.findall(r"^│ ([a-z][a-z-]+) +\w.*[.] +│$", told, re.MULTILINE)) == names
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command_has_examples_and_the_common_options(command: str) -> None:
     told = airgapbuild(*command.split(), "-h").stdout

@@ -24,7 +24,7 @@ from tests.support.memory import MemorySource
 from tests.support.program import PROGRAM, airgapbuild, document, environment
 from tests.support.terminal import NO_TERMINAL, Typist
 
-PAGE = Path(__file__).parents[2] / "docs" / "bundle.md"
+PAGE = Path(__file__).parents[2] / "docs" / "en" / "security.md"
 ANN = "ann@corp.example"
 
 

@@ -77,6 +77,12 @@ def test_a_lock_is_read_as_it_was_written(lock: Lock, tmp_path: Path) -> None:
     assert not write_lock(path, lock)
 
 
+def test_names_that_begin_alike_are_read_as_they_were_written(source: MemorySource) -> None:
+    text = TEXT.replace('["moby', '["moby/kit:1", "moby/kit-rootless:1", "moby')
+    lock = resolve(manifest(text), source)
+    assert parse_lock(render_lock(lock), "airgapbuild.lock") == lock
+
+
 def test_the_builder_image_has_its_local_name_last(lock: Lock) -> None:
     image = lock.builder_image
     assert image is not None

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from airgapbuild.cli.init import TEMPLATE
 from airgapbuild.errors import ManifestError
-from airgapbuild.manifest import Manifest, entry_digest, parse_manifest, read_manifest
+from airgapbuild.manifest import (
+    Manifest,
+    entry_digest,
+    mirror_in,
+    parse_manifest,
+    read_manifest,
+)
 from tests.engines import pki
 
 HEAD = """version = 1
@@ -203,6 +209,11 @@ def test_a_policy_names_signers_and_a_serial(tmp_path: Path) -> None:
             "registry table",
         ),
         (
+            HEAD + IMAGE + '[registries."docker.io"]\nmirrors = ["$A-B"]',
+            "airgapbuild.toml:9: registries.\"docker.io\".mirrors.0: '$A-B' is not a registry "
+            "host: write host or host:port, no scheme",
+        ),
+        (
             HEAD + IMAGE + "[builder]\nname='b'\nimage='buildkit'\ndriver_opts={}",
             "airgapbuild.toml:11: builder.driver_opts: unknown key, did you mean 'driver-opts'?",
         ),
@@ -340,14 +351,22 @@ def test_the_examples_are_manifests(path: Path) -> None:
     assert read_manifest(path).name == path.stem
 
 
-def test_the_readmes_manifest_is_one(tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    [text] = [block.split("```")[0] for block in readme.split("```toml\n")[1:]]
+@pytest.mark.parametrize(
+    ("page", "images"),
+    [
+        ("README.md", {"buildkit", "python"}),
+        ("docs/en/manifest.md", {"buildkit", "python", "dockerfile", "own"}),
+        ("docs/zh/manifest.md", {"buildkit", "python", "dockerfile", "own"}),
+    ],
+)
+def test_the_documentations_manifest_is_one(page: str, images: set[str], tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / page).read_text()
+    [text, *_] = [block.split("```")[0] for block in text.split("```toml\n")[1:]]
     (tmp_path / "certs").mkdir()
     for name in ("corp", "inside"):
         pki.authority(tmp_path / "certs", name)
     manifest = parse(text, tmp_path)
-    assert set(manifest.images) == {"buildkit", "python", "dockerfile", "own"}
+    assert set(manifest.images) == images
 
 
 @pytest.mark.parametrize(
@@ -393,3 +412,21 @@ def test_a_part_size_makes_no_lock_stale() -> None:
     assert entry_digest(plain.images["buildkit"], platforms, plain.bundle) == entry_digest(
         split.images["buildkit"], platforms, split.bundle
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("m.example/hub", "m.example/hub"),
+        ("$HUB", "m.example:443/group"),
+        ("${HUB}", "m.example:443/group"),
+        ("$HUB/library", "m.example:443/group/library"),
+        ("$UNSET/library", None),
+        ("$EMPTY", None),
+    ],
+)
+def test_a_mirror_may_be_a_variable(text: str, found: str | None) -> None:
+    environ = {"HUB": "m.example:443/group/", "EMPTY": ""}
+    assert mirror_in(text, environ) == found
+    manifest = parse(HEAD + IMAGE + f'[registries."docker.io"]\nmirrors = ["{text}"]')
+    assert manifest.registries["docker.io"].mirrors == (text,)

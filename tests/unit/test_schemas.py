@@ -39,3 +39,7 @@ def test_a_wrong_document_does_not() -> None:
     document = tomllib.loads(TEMPLATE.replace("role = ", "rolle = "))
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(document, json.loads(schema_of("manifest.schema.json")))
+
+
+def test_formats_are_only_those_that_every_validator_knows() -> None:
+    assert not [name for name in DOCUMENTS if '"format": "' in schema_of(name)]

@@ -29,7 +29,7 @@ from airgapbuild.errors import BuilderError
 from airgapbuild.files import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from airgapbuild.drivers import Driver
     from airgapbuild.oci.platform import Platform
@@ -109,14 +109,19 @@ class StoredInstance:
 
     name: str
     driver: str
-    nodes: tuple[str, ...]
-    endpoints: tuple[str, ...]
-    """Of the nodes, in their order."""
-    is_marked: bool
-    """Whether every node says that airgapbuild wrote it."""
-    mirror: str | None
-    """The mirror that `load --serve` was given."""
+    nodes: tuple[Node, ...]
+    """Without their files, flags and platforms."""
     document: bytes
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether every node says that airgapbuild wrote it."""
+        return all(MARK in node.driver_opts for node in self.nodes)
+
+    @property
+    def mirror(self) -> str | None:
+        """The mirror that `load --serve` was given."""
+        return next((node.driver_opts.get(MIRROR) for node in self.nodes), None)
 
 
 class InstanceStore:
@@ -147,10 +152,10 @@ class InstanceStore:
             return StoredInstance(
                 name=str(document["Name"]),
                 driver=str(document["Driver"]),
-                nodes=tuple(str(node["Name"]) for node in nodes),
-                endpoints=tuple(str(node["Endpoint"]) for node in nodes),
-                mirror=next((_mirror(node) for node in nodes), None),
-                is_marked=all(MARK in (node.get("DriverOpts") or ()) for node in nodes),
+                nodes=tuple(
+                    Node(str(it["Name"]), str(it["Endpoint"]), dict(it.get("DriverOpts") or {}))
+                    for it in nodes
+                ),
                 document=raw,
             )
         except FileNotFoundError:
@@ -170,6 +175,18 @@ class InstanceStore:
         stored = self.read(instance.name)
         wanted = json.loads(instance.document())
         return stored is not None and bool(json.loads(stored.document) == wanted)
+
+    def dropped(self, instance: Instance) -> tuple[Node, ...]:
+        """The nodes that our builder of this name has, and that it is to have no more.
+
+        Raises:
+            BuilderError: see `read`.
+        """
+        stored = self.read(instance.name)
+        if stored is None or not stored.is_marked:
+            return ()
+        kept = _places(instance.nodes)
+        return tuple(node for node in stored.nodes if (node.name, node.endpoint) not in kept)
 
     def write(self, instance: Instance) -> bool:
         """Whether the builder had to be written; one that says the same is left as it is.
@@ -194,6 +211,32 @@ class InstanceStore:
             BuilderError: buildx's file is not one.
         """
         return self._chosen(key) or self._default(key)
+
+    def loaded(self, key: str) -> str | None:
+        """The builder for an endpoint that airgapbuild made: the current one, else the only one.
+
+        One of pods or of a remote buildkitd keeps no mark; where it is current, it counts as ours.
+        One that is current for another endpoint is not for this one.
+
+        Raises:
+            BuilderError: there are several, and none is current; or a file is not buildx's.
+        """
+        current = self.current(key)
+        stored = self.read(current) if current else None
+        if stored and (stored.is_marked or stored.driver != "docker-container"):
+            return stored.name
+        ours = [it for it in self._marked() if not _chooses(self.folder / "current", it)]
+        if len(ours) > 1:
+            message = f"{self.folder}: several builders were loaded, and none of them is current: "
+            hint = f"choose one: docker buildx use {ours[0]}"
+            raise BuilderError(message + ", ".join(ours), hint=hint)
+        return ours[0] if ours else None
+
+    def _marked(self) -> Iterator[str]:
+        for path in sorted((self.folder / "instances").glob("*")):
+            stored = self.read(path.name)
+            if stored and stored.is_marked:
+                yield stored.name
 
     def _chosen(self, key: str) -> str | None:
         """What `docker buildx use` left."""
@@ -311,17 +354,15 @@ class InstanceStore:
         staged.replace(path)
 
 
-def _mirror(node: dict[str, Any]) -> str | None:
-    return (node.get("DriverOpts") or {}).get(MIRROR)
-
-
 def _is_namesake(stored: StoredInstance, instance: Instance) -> bool:
     """Whether it is the same in other words: not every driver can keep a mark."""
-    return (
-        instance.driver != "docker-container"
-        and stored.nodes == tuple(node.name for node in instance.nodes)
-        and stored.endpoints == tuple(node.endpoint for node in instance.nodes)
+    return instance.driver != "docker-container" and _places(stored.nodes) == _places(
+        instance.nodes
     )
+
+
+def _places(nodes: Iterable[Node]) -> list[tuple[str, str]]:
+    return [(node.name, node.endpoint) for node in nodes]
 
 
 def _platform(platform: Platform) -> dict[str, str]:

@@ -47,28 +47,38 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 a bug, 2 usage, 3 manifest, 4 lock, 5 registry, "
     "6 wrong content, 7 bundle, 8 daemon, 9 builder, 10 signature.",
 )
-app.command("init")(init_command)
-app.command("lock")(lock_command)
-app.command("outdated")(outdated_command)
-app.command("export")(export_command)
-app.command("load")(load_command)
-app.command("unload")(unload_command)
-app.command("push")(push_command)
-app.command("serve")(serve_command)
-app.command("inventory")(inventory_command)
-app.command("build", context_settings={"ignore_unknown_options": True})(build_command)
-app.command("check")(check_command)
-app.command("contexts")(contexts_command)
-app.command("source-policy")(source_policy_command)
-app.command("env")(env_command)
-app.add_typer(layout_app, name="layout")
-app.command("doctor")(doctor_command)
-app.command("verify")(verify_command)
-app.command("inspect")(inspect_command)
-app.command("diff")(diff_command)
-app.command("report")(report_command)
-app.command("split")(split_command)
-app.command("join")(join_command)
+_CONNECTED = "Connected side"
+_BUNDLE = "Bundle"
+_ISOLATED = "Isolated side"
+_BUILDS = "Builds"
+_REGISTRY = "Registry inside"
+
+app.command("init", rich_help_panel=_CONNECTED)(init_command)
+app.command("lock", rich_help_panel=_CONNECTED)(lock_command)
+app.command("outdated", rich_help_panel=_CONNECTED)(outdated_command)
+app.command("export", rich_help_panel=_CONNECTED)(export_command)
+app.command("verify", rich_help_panel=_BUNDLE)(verify_command)
+app.command("inspect", rich_help_panel=_BUNDLE)(inspect_command)
+app.command("diff", rich_help_panel=_BUNDLE)(diff_command)
+app.command("report", rich_help_panel=_BUNDLE)(report_command)
+app.command("split", rich_help_panel=_BUNDLE)(split_command)
+app.command("join", rich_help_panel=_BUNDLE)(join_command)
+app.command("load", rich_help_panel=_ISOLATED)(load_command)
+app.command("unload", rich_help_panel=_ISOLATED)(unload_command)
+app.command("inventory", rich_help_panel=_ISOLATED)(inventory_command)
+app.command("doctor", rich_help_panel=_ISOLATED)(doctor_command)
+app.add_typer(layout_app, name="layout", rich_help_panel=_ISOLATED)
+app.command(
+    "build",
+    context_settings={"ignore_unknown_options": True},
+    rich_help_panel=_BUILDS,
+)(build_command)
+app.command("check", rich_help_panel=_BUILDS)(check_command)
+app.command("contexts", rich_help_panel=_BUILDS)(contexts_command)
+app.command("env", rich_help_panel=_BUILDS)(env_command)
+app.command("push", rich_help_panel=_REGISTRY)(push_command)
+app.command("serve", rich_help_panel=_REGISTRY)(serve_command)
+app.command("source-policy", rich_help_panel=_REGISTRY)(source_policy_command)
 
 
 class Terminated(KeyboardInterrupt):

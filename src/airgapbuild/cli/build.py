@@ -19,11 +19,12 @@ def build_command(
     ] = None,
     layout: LayoutPath = None,
 ) -> None:
-    """Run docker buildx build with FROM and `# syntax` taken from what was loaded.
+    """Run docker buildx build with the images that were loaded.
 
-    Everything but --layout goes to docker buildx build as it is, and its exit code comes back. For
-    an SBOM, the builder takes the scanner from the layout first, and it is named by digest. A note
-    says so where no image was loaded: then the builder looks for FROM elsewhere.
+    FROM and `# syntax` are taken from the layout. Everything but --layout goes to docker buildx
+    build as it is, and its exit code comes back. For an SBOM, the builder takes the scanner from
+    the layout first, and it is named by digest. A note says so where no image was loaded: then the
+    builder looks for FROM elsewhere.
 
     **Examples**
 

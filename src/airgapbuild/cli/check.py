@@ -52,7 +52,7 @@ def check_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Tell before a build which images it needs that were not loaded.
+    """Tell before a build which of its images were not loaded.
 
     What counts: FROM, COPY --from and RUN --mount from= of the stages that the target needs, with
     build arguments put in; ONBUILD of the bases; `# syntax`. For what is missing it prints the

@@ -26,19 +26,26 @@ def node_daemons(lock: Lock, daemon: Daemon) -> Iterator[tuple[Daemon, ...]]:
 
     `daemon` is the one that "default" stands for; another node that is there gets it, too.
     """
+    with ExitStack() as stack:
+        endpoints = lock.builder.endpoints if lock.builder else ()
+        yield tuple(stack.enter_context(node_daemon(text, daemon)) for text in endpoints)
+
+
+@contextmanager
+def node_daemon(text: str, daemon: Daemon) -> Iterator[Daemon]:
+    """The daemon at a node's endpoint; `daemon` itself where that is meant."""
     from airgapbuild.engine.daemon import Daemon
     from airgapbuild.engine.endpoint import DEFAULT_CONTEXT, find_node_endpoint
 
-    with ExitStack() as stack:
-
-        def connect(text: str) -> Daemon:
-            if text == DEFAULT_CONTEXT:
-                return daemon
-            found = find_node_endpoint(text, os.environ)
-            is_same = found.host == daemon.endpoint.host
-            return daemon if is_same else stack.enter_context(Daemon.connect(found))
-
-        yield tuple(connect(text) for text in (lock.builder.endpoints if lock.builder else ()))
+    if text == DEFAULT_CONTEXT:
+        yield daemon
+        return
+    found = find_node_endpoint(text, os.environ)
+    if found.host == daemon.endpoint.host:
+        yield daemon
+        return
+    with Daemon.connect(found) as connected:
+        yield connected
 
 
 def ssh_keygen() -> SshKeygen:

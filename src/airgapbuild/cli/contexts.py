@@ -40,10 +40,10 @@ def contexts_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Tell a build where the loaded base and frontend images are, so that it asks no registry.
+    """Tell a build where the loaded base and frontend images are.
 
-    Each image of the layout is named as Dockerfiles may write it: by tag, by digest, by both. For
-    docker buildx build alone, airgapbuild build does the same.
+    So it asks no registry. Each image of the layout is named as Dockerfiles may write it: by tag,
+    by digest, by both. For docker buildx build alone, airgapbuild build does the same.
 
     **Examples**
 

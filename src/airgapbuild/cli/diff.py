@@ -26,7 +26,7 @@ def diff_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Tell what differs between two bundles or locks, and how much is new.
+    """Tell what differs between two bundles or locks.
 
     Images added, removed, moved; their names, roles and platforms; the builder's settings; and the
     bytes that NEW has and OLD has not: blob by blob between bundles, about where one is a lock.

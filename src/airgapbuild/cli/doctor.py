@@ -40,7 +40,7 @@ def doctor_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Tell what stands in the way of builds here, and the line that mends it.
+    """Tell what stands in the way here, and the line to mend it.
 
     The daemon, buildx, the builder and the layout are looked at and left as they are. With a bundle
     or a lock, also whether all that it names is there. Nothing is asked but the daemon and its

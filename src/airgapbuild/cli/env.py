@@ -35,10 +35,11 @@ def env_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Print the variables by which docker finds the builder that was loaded.
+    """Print the variables by which docker finds the builder.
 
-    docker buildx build finds it anyway. docker build does so by BUILDX_BUILDER only; a later step
-    with another home needs BUILDX_CONFIG as well. No daemon is asked.
+    docker buildx build finds it anyway, unless it was loaded with --no-use. docker build does so by
+    BUILDX_BUILDER only; a later step with another home needs BUILDX_CONFIG as well. No daemon is
+    asked.
 
     **Examples**
 
@@ -54,9 +55,9 @@ def env_command(
 
         store = InstanceStore.of(os.environ)
         endpoint = find_endpoint(host, os.environ)
-        builder = store.current(endpoint.buildx_key)
+        builder = store.loaded(endpoint.buildx_key)
         if builder is None:
-            message = f"{store.folder}: no builder is current for {endpoint.host}"
+            message = f"{store.folder}: no builder was loaded for {endpoint.host}"
             raise BuilderError(message, hint="`airgapbuild load BUNDLE` makes one")
         variables = {"BUILDX_BUILDER": builder, "BUILDX_CONFIG": str(store.folder.absolute())}
         if not as_json:

@@ -89,10 +89,11 @@ def export_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Write the bundle that the lock describes: tarballs, lock, index and sums.
+    """Write the bundle that the lock describes.
 
-    Everything is fetched by digest and verified on the way. What is there already, and right, is
-    left alone. No Docker daemon is needed, except for images that come from one.
+    Tarballs, the lock, an index and sums, in one folder. Everything is fetched by digest and
+    verified on the way. What is there already, and right, is left alone. No Docker daemon is
+    needed, except for images that come from one.
 
     **Examples**
 

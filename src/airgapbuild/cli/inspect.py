@@ -27,7 +27,7 @@ def inspect_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Tell what is in a bundle, in one of its tarballs, or in a lock.
+    """Tell what is in a bundle, one of its tarballs, or a lock.
 
     Images, names, platforms, digests, sizes, layers and which are shared, signatures and
     attestations, the builder, and what the receiver must hold already. No daemon and no network is

@@ -24,7 +24,7 @@ def inventory_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Write down what this side holds, so that the next export can leave it out.
+    """Write down what is here, so that export can leave it out.
 
     It is made to cross the gap outwards: the daemon's platform and kind of store, the diff IDs of
     its images' layers, and the digests and sizes of the layout's blobs. No names, no hosts.

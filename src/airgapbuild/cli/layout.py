@@ -18,7 +18,7 @@ _SHORT = 19
 layout_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="See and tidy the OCI layout that base and frontend images are loaded into.",
+    help="See and tidy where base and frontend images were loaded.",
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,7 +90,7 @@ def load_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Bring a bundle into a daemon that reaches nothing, and start the builder.
+    """Bring a bundle into a sealed daemon, and start its builder.
 
     The bundle is verified first, its signature before all else, where --allowed-signers or the
     policy of a manifest demand one. Only what the daemon lacks is sent, and the daemon is asked
@@ -140,11 +141,11 @@ def load_command(
         with Daemon.connect(endpoint) as daemon, node_daemons(opened.lock, daemon) as nodes:
             records = {it: own_record(it) for it in (daemon, *nodes)}
             with _watched(records, opened.lock):
-                images = load.load_images(proven, daemon, shelf, progress=console)
                 others = [it for it in records if it is not daemon]
-                images += load.load_nodes(proven, others, shelf, progress=console)
+                images = load.load_images(proven, daemon, shelf, others=others, progress=console)
             emulators = register(emulating, daemon) if emulating else ()
             store = InstanceStore.of(os.environ)
+            dropped = _dropped(console, instance, nodes, store, daemon) if instance else ()
             builder = _load_builder(console, instance, nodes, store) if instance else None
             if builder and use:
                 builder = load.use(builder, store, endpoint, default=default)
@@ -155,19 +156,18 @@ def load_command(
             if opened.signer:
                 console.say(f"signed by {opened.signer}")
             _say_images(console, daemon, images)
-            _say_older(console, older, swept)
+            _say_removed(console, older, swept, dropped)
             if emulators:
                 console.say(f"the daemon's kernel runs other platforms by {', '.join(emulators)}")
             _say_builder(console, daemon, images, builder)
-            console.result(
-                {
-                    "signer": opened.signer and asdict(opened.signer),
-                    **_document(daemon, images, shelf.path, builder),
-                    "emulators": list(emulators),
-                    "swept": list(swept),
-                    "older-builders": _older_document(older),
-                }
-            )
+            document = _document(daemon, images, shelf.path, builder)
+            document |= {
+                "emulators": list(emulators),
+                "swept": list(swept),
+                "dropped-nodes": list(dropped),
+                "older-builders": _older_document(older),
+            }
+            console.result({"signer": opened.signer and asdict(opened.signer), **document})
 
 
 def _served(text: str | None, lock: Lock) -> Served | None:
@@ -222,6 +222,20 @@ def _swept(records: Mapping[Daemon, Record], images: Iterable[LoadedImage]) -> t
     return tuple(image for record in records.values() for image in record.sweep(loaded))
 
 
+def _dropped(
+    console: Console,
+    instance: Instance,
+    nodes: Sequence[Daemon],
+    store: InstanceStore,
+    daemon: Daemon,
+) -> tuple[str, ...]:
+    from airgapbuild.cli.connect import node_daemon
+    from airgapbuild.load import drop_nodes
+
+    connect = partial(node_daemon, daemon=daemon)
+    return drop_nodes(instance, nodes, store, connect, progress=console)
+
+
 def _load_builder(
     console: Console, instance: Instance, nodes: Sequence[Daemon], store: InstanceStore
 ) -> LoadedBuilder:
@@ -248,9 +262,14 @@ def _say_images(console: Console, daemon: Daemon, images: tuple[LoadedImage, ...
     console.table(("IMAGE", "NAME", "IN", "PLATFORMS", ""), rows)
 
 
-def _say_older(
-    console: Console, older: tuple[OlderBuilder, ...], swept: tuple[Digest, ...]
+def _say_removed(
+    console: Console,
+    older: tuple[OlderBuilder, ...],
+    swept: tuple[Digest, ...],
+    dropped: tuple[str, ...],
 ) -> None:
+    for container in dropped:
+        console.say(f"removed {container}: the builder has no such node any more")
     for image in swept:
         console.say(f"removed {image[:19]}: an older image that has no name any more")
     for builder in older:

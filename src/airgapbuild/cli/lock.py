@@ -44,7 +44,7 @@ def lock_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Pin every image of the manifest by digest, in airgapbuild.lock.
+    """Pin every image of the manifest, in airgapbuild.lock.
 
     Pins whose reference and platforms did not change are kept without asking a registry.
 

@@ -22,7 +22,7 @@ def outdated_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Tell which images of the lock have newer versions, moved tags, or pins that are gone.
+    """Tell which pins have newer versions, moved tags, or are gone.
 
     A newer version is a tag of the same form: after v0.34.2 comes v0.35.0, and 3.13-slim stays
     slim. Nothing is changed, and what is outdated is no error.

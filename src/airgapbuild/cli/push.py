@@ -53,12 +53,12 @@ def push_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Put the images of a bundle into a registry, digests, platforms and signatures included.
+    """Put a bundle's images into a registry, by digest and tag.
 
     docker.io/library/busybox:1.37 becomes REGISTRY/PREFIX/library/busybox:1.37, which is where
-    BuildKit looks that has REGISTRY/PREFIX as its mirror of docker.io. The bundle is verified
-    first, as for load. What the registry has is not sent again, and what breaks off goes on where
-    it was.
+    BuildKit looks that has REGISTRY/PREFIX as its mirror of docker.io. Platforms, attestations and
+    signatures go along. The bundle is verified first, as for load. What the registry has is not
+    sent again, and what breaks off goes on where it was.
 
     **Examples**
 

@@ -46,7 +46,7 @@ def report_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Write one HTML page on a bundle, for whoever approves that it crosses.
+    """Write one HTML page on a bundle, for whoever approves it.
 
     The bundle is verified first, as airgapbuild verify does, and the page says at its top whether
     it is whole. Then: its fingerprint; the images with origin, digests, names and sizes; what has

@@ -76,12 +76,13 @@ def serve_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Be a read-only registry of what bundles hold, for builders and daemons that want a mirror.
+    """Be a read-only registry of what bundles hold.
 
-    docker.io/library/busybox:1.37 is served as library/busybox:1.37. Images of other registries are
-    found in the same way, below their registry's name (quay.io/org/image), and by the ns=quay.io of
-    containerd and BuildKit. All is verified before the first answer. It ends by Ctrl-C or SIGTERM;
-    pulls that run then have a minute.
+    For builders and daemons that want a mirror: docker.io/library/busybox:1.37 is served as
+    library/busybox:1.37. Images of other registries are found in the same way, below their
+    registry's name (quay.io/org/image), and by the ns=quay.io of containerd and BuildKit. All is
+    verified before the first answer. It ends by Ctrl-C or SIGTERM; pulls that run then have a
+    minute.
 
     **Examples**
 

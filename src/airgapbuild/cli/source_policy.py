@@ -31,11 +31,11 @@ def source_policy_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Print a BuildKit source policy: the images of a lock by digest, from the site's registry.
+    """Print a source policy for builds from a site's registry.
 
-    For builders that take images from a registry behind the gap instead of a layout. Each name that
-    the lock has becomes its digest there, frontends included; where the builder is sealed, any
-    other image is denied at once.
+    For builders that take images from a registry behind the gap instead of a layout: BuildKit asks
+    there for each name that the lock has, frontends included, by its digest; where the builder is
+    sealed, any other image is denied at once.
 
     **Examples**
 

@@ -26,7 +26,7 @@ def split_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Cut the tarballs of a bundle into parts that fit where a whole one does not.
+    """Cut a bundle's tarballs into parts of a size that fits.
 
     A larger tarball becomes x.001, x.002, …, each with its own sum; cat of them is the tarball.
     load, verify and inspect read through the parts. What comes out is what export writes with this

@@ -38,7 +38,7 @@ def unload_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Take back what load did: the builder, its files, and the names of the images.
+    """Take back what load did: builder, files, names of images.
 
     What is another now than load left it stays, and so does what a container uses; both are told.
     With its last name an image goes from the daemon; the layout's blobs stay until it is pruned.

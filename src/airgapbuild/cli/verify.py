@@ -38,11 +38,11 @@ def verify_command(
     verbose: Verbose = False,
     color: ColorWhen = Color.AUTO,
 ) -> None:
-    """Tell all that is wrong with a bundle, and which files to bring over again.
+    """Tell all that is wrong with a bundle.
 
     Every file is checked against SHA256SUMS and bundle.json, and every tarball member by member
-    along the chain from the lock to the layers. No daemon and no network is needed. Unlike for
-    load, all tarballs must be there.
+    along the chain from the lock to the layers. Files to bring over again are named. No daemon and
+    no network is needed. Unlike for load, all tarballs must be there.
 
     With --allowed-signers, or the policy of a manifest, the signature is checked before all else:
     nothing is told of a bundle that is refused.

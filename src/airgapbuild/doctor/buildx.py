@@ -52,7 +52,7 @@ def check_environment(site: Site) -> Iterator[Finding]:
         yield warning(
             f"BUILDX_DEFAULT_POLICY={environ['BUILDX_DEFAULT_POLICY']} demands signatures of "
             "docker's own images",
-            "buildx asks the network for them: frontends and the SBOM scanner are refused",
+            "buildx asks the network for them, and refuses builds that take images from a layout",
             "export BUILDX_DEFAULT_POLICY=0",
         )
     platform = environ.get("DOCKER_DEFAULT_PLATFORM")

@@ -243,7 +243,7 @@ def _busy(_site: Site, failure: Failure, _match: re.Match[str]) -> Finding:
 
 def _not_there(site: Site, failure: Failure, _match: re.Match[str]) -> Finding:
     return problem(
-        f"{_host(failure)} answers, and has no {_shown(failure)}",
+        f"{_host(failure)}, or a mirror of it, answers, and has no {_shown(failure)}",
         "neither the layout nor the registry inside has it",
         _to_add(site, failure),
     )
@@ -361,6 +361,15 @@ _RULES: Final = (
         r'no builder "([^"]*)" found',
         BuilderError,
         _by_load(r"buildx knows no builder '\1'", "it was not loaded for this user and this home"),
+    ),
+    _rule(
+        r"unsupported source scheme: oci-layout",
+        BuilderError,
+        _by(
+            "buildx's own policy stops builds that take images from a layout",
+            "BUILDX_DEFAULT_POLICY is on, and buildx has no input for it but registries",
+            "export BUILDX_DEFAULT_POLICY=0",
+        ),
     ),
     _rule(
         r"invalid driver option (\S+) for (\S+) driver",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from airgapbuild.errors import PassingError, RangeIgnored, RegistryError
 from airgapbuild.oci.digest import verified
 from airgapbuild.progress import SILENT
-from airgapbuild.registry.hosts import hosts_for, key_for
+from airgapbuild.registry.hosts import hosts_for, key_for, with_variables
 from airgapbuild.registry.remote import Remote, request_to
 from airgapbuild.registry.transfer import Transfer
 from airgapbuild.registry.transport import DEFAULT_TIMEOUTS, NOTHING
@@ -39,7 +39,10 @@ class RegistrySource:
     """Manifests and blobs from registries, by way of their mirrors.
 
     `settings` are those of the manifest, by host; `credentials` gives the logins; `environ` may
-    name proxies. Safe to use from many threads.
+    name proxies, and mirrors. Safe to use from many threads.
+
+    Raises:
+        ManifestError: what a mirror's variable says is no mirror.
     """
 
     def __init__(
@@ -51,7 +54,8 @@ class RegistrySource:
         timeouts: Timeouts = DEFAULT_TIMEOUTS,
         environ: Mapping[str, str] = NOTHING,
     ) -> None:
-        self._settings = settings
+        self._written = settings
+        self._settings = with_variables(settings, environ)
         self._remote = Remote(credentials, progress=progress, timeouts=timeouts, environ=environ)
         self._answered: dict[Reference, str] = {}
 
@@ -184,10 +188,12 @@ class RegistrySource:
         """One error for all hosts that were asked."""
         hosts = hosts_for(reference, self._settings)
         if not hosts:
+            key = key_for(reference, self._written)
+            unset = ", ".join(self._written[key].mirrors)
+            what = f"set {unset}" if unset else f'name mirrors in [registries."{key}"]'
             return RegistryError(
                 f"registry {reference.registry}: there is no host to ask for {reference.familiar}",
-                hint=f'name mirrors in [registries."{key_for(reference, self._settings)}"], '
-                "or drop upstream = false",
+                hint=f"{what}, or drop upstream = false",
             )
         if [host.shown(reference) for host in hosts] == [reference.familiar]:
             return failures[0]

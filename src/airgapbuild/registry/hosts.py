@@ -11,7 +11,8 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airgapbuild.manifest import RegistrySettings
+from airgapbuild.errors import ManifestError
+from airgapbuild.manifest import RegistrySettings, mirror_in
 from airgapbuild.oci.reference import DOCKER_HUB, Reference, parse_registry
 
 if TYPE_CHECKING:
@@ -80,6 +81,27 @@ def hosts_for(reference: Reference, settings: Mapping[str, RegistrySettings]) ->
     mirrors = tuple(_mirror(text, replaced, settings) for text in chosen.mirrors)
     own = Host(reference.registry, "", settings.get(reference.registry, _DEFAULTS))
     return (*mirrors, own) if chosen.upstream else mirrors
+
+
+def with_variables(
+    settings: Mapping[str, RegistrySettings], environ: Mapping[str, str]
+) -> dict[str, RegistrySettings]:
+    """The settings with the mirrors that variables name; those that are not set are left out.
+
+    Raises:
+        ManifestError: what a variable says is no mirror.
+    """
+    return {key: _with_variables(key, its, environ) for key, its in settings.items()}
+
+
+def _with_variables(
+    key: str, its: RegistrySettings, environ: Mapping[str, str]
+) -> RegistrySettings:
+    try:
+        mirrors = [mirror_in(text, environ) for text in its.mirrors]
+    except ValueError as error:
+        raise ManifestError(f'registries."{key}".mirrors: {error}') from error
+    return its.model_copy(update={"mirrors": tuple(filter(None, mirrors))})
 
 
 def key_for(reference: Reference, settings: Mapping[str, RegistrySettings]) -> str:

@@ -71,26 +71,30 @@ class Attempts:
         """
         self._made += 1
         self._vain += 1
+        asked = _seconds(error.retry_after or "", self._retries.clock())
         if self._vain >= self._tries:
-            raise self._last(error) from error
-        wait = self._wait(error)
-        if self._waited + wait > self._retries.budget:
-            raise self._last(error, f"; the next try is due in {wait:.0f} s") from error
+            raise self._last(error, asked) from error
+        wait = max(asked, self._bound * self._retries.random())
+        if self._is_too_far(wait):
+            raise self._last(error, wait) from error
         self._waited += wait
         following = f"try {self._vain + 1} of {self._tries}"
         self._progress.detail(f"{error.message}; {following} for {what} in {wait:.1f} s")
         self._retries.sleep(wait)
 
-    def _wait(self, error: PassingError) -> float:
-        """How long to wait, in seconds: more from try to try, and no less than the host asks."""
-        bound = min(self._retries.longest, self._retries.first * 2.0 ** (self._vain - 1))
-        asked = _seconds(error.retry_after or "", self._retries.clock())
-        return max(asked, bound * self._retries.random())
+    @property
+    def _bound(self) -> float:
+        """The longest next wait, in seconds, unless the host asks for more."""
+        return min(self._retries.longest, self._retries.first * 2.0 ** (self._vain - 1))
 
-    def _last(self, error: PassingError, why: str = "") -> RegistryError:
+    def _is_too_far(self, wait: float) -> bool:
+        return self._waited + wait > self._retries.budget
+
+    def _last(self, error: PassingError, wait: float) -> RegistryError:
         self._spent.add(self._host)
         tried = f", tried {self._made} times" if self._made > 1 else ""
-        return RegistryError(f"{error.message}{tried}{why}", hint=error.hint, status=error.status)
+        due = f"; the next try is due in {wait:.0f} s" if self._is_too_far(wait) else ""
+        return RegistryError(f"{error.message}{tried}{due}", hint=error.hint, status=error.status)
 
 
 def _seconds(retry_after: str, now: float) -> float:
