@@ -16,8 +16,8 @@ from airgapbuild.builder.buildx import Buildx
 from airgapbuild.builder.wanted import made_from
 from airgapbuild.errors import DaemonError
 from airgapbuild.files import write_if_changed
+from airgapbuild.filling import fill
 from airgapbuild.leftovers import remove_node
-from airgapbuild.oci.derived import DERIVED_FROM, derived_index
 from airgapbuild.older import OlderLayers
 from airgapbuild.progress import SILENT, Progress
 from airgapbuild.supply import Supply
@@ -32,9 +32,7 @@ if TYPE_CHECKING:
     from airgapbuild.engine.daemon import Daemon, HeldContainer
     from airgapbuild.engine.endpoint import Endpoint
     from airgapbuild.lockfile import LockedImage, LockedPlatform
-    from airgapbuild.oci.content import Descriptor
     from airgapbuild.oci.digest import Digest
-    from airgapbuild.oci.image import PlatformImage
     from airgapbuild.oci.layout import Layout
 
 
@@ -176,44 +174,9 @@ def _to_daemon(
 def _to_layout(
     supply: Supply, layout: Layout, image: LockedImage, progress: Progress
 ) -> LoadedImage:
-    bundle, platforms = supply.bundle, supply.platforms(image)
-    found = {locked: bundle.image(image, locked) for locked in platforms}
-    missing: dict[LockedPlatform, tuple[Descriptor, ...]] = {}
-    known: set[Digest] = set()
-    for locked, documents in found.items():
-        blobs = (*(document.descriptor for document in documents.documents), *documents.blobs)
-        new = [blob for blob in blobs if blob.digest not in known]
-        missing[locked] = tuple(blob for blob in new if not layout.holds(blob))
-        known |= {blob.digest for blob in new}
-        if missing[locked]:
-            bundle.check_image(image, locked)
-    sent = sum(blob.size for blobs in missing.values() for blob in blobs)
-    task = progress.task(image.name, sent)
-    for locked, blobs in missing.items():
-        read = supply.reader(image, locked)
-        for blob in blobs:
-            layout.put(blob, read(blob))
-            task.advance(blob.size)
-    top = _top(bundle, layout, image, found)
-    named = layout.name(top, tuple(str(name) for name in image.names or (image.ref,)))
-    action = "loaded" if sent else "named" if named else "present"
-    task.done(action)
-    return LoadedImage(image, platforms, "layout", top.digest, action, sent)
-
-
-def _top(
-    bundle: Bundle,
-    layout: Layout,
-    image: LockedImage,
-    found: dict[LockedPlatform, PlatformImage],
-) -> Descriptor:
-    """What the layout knows the image by; written into it, where it is an index of our own."""
-    if bundle.index.layers is None:
-        return image.top
-    top = derived_index([(locked.platform, documents) for locked, documents in found.items()])
-    if not layout.holds(top.descriptor):
-        layout.put(top.descriptor, iter([top.raw]))
-    return top.descriptor.model_copy(update={"annotations": {DERIVED_FROM: image.digest}})
+    filled = fill(supply, layout, image, progress)
+    digest = filled.top.digest
+    return LoadedImage(image, filled.platforms, "layout", digest, filled.action, filled.sent)
 
 
 def drop_nodes(

@@ -48,6 +48,15 @@ class Supply:
         if lines:
             raise BundleError(*lines, hint=self.remedy("load BASE {}"))
 
+    def check_layout(self, images: Iterable[LockedImage], layout: Layout, command: str) -> None:
+        """The same for images that all go to the layout; `command` as for `remedy`.
+
+        Raises:
+            BundleError: see `check`.
+        """
+        if lines := [it for image in images for it in self._missing_in_layout(image, layout)]:
+            raise BundleError(*lines, hint=self.remedy(command))
+
     def check_node(self, image: LockedImage, daemon: Daemon) -> None:
         """The same for one image and another daemon.
 

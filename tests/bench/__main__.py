@@ -19,7 +19,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.bench import connected, inside, isolated, whole
+from tests.bench import connected, inside, isolated, serving, whole
 from tests.bench.measure import BenchError, Result, alternate, measured
 from tests.bench.report import Measured, document, render, table
 from tests.bench.stage import Stage
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from tests.bench.row import Row
 
-ROWS = {row.name: row for row in (*connected.ROWS, *isolated.ROWS, *whole.ROWS, *inside.ROWS)}
+_MODULES = (connected, isolated, whole, inside, serving)
+ROWS = {row.name: row for module in _MODULES for row in module.ROWS}
 _VERSIONS = {
     "airgapbuild": ("airgapbuild", "--version"),
     "crane": ("crane", "version"),

@@ -34,6 +34,8 @@ class Command:
     argv: Sequence[str | Path]
     env: Mapping[str, str]
     cwd: Path
+    server: int | None = None
+    """The process of a server that it talks to, if its memory is what counts."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Usage:
     cpu: float
     """In seconds, of all its processes and all their threads together."""
     peak: int
-    """Of the memory of all its processes, in bytes."""
+    """Of the memory of all its processes, or of all those of the server, in bytes."""
 
 
 @dataclass
@@ -125,7 +127,19 @@ def measured(tool: Tool, scratch: Path) -> Usage:
             last = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
             words = " ".join(map(str, command.argv))
             raise BenchError(f"{tool.name}: exit {code}: {words}\n{last}")
-        return Usage(float(wall), float(cpu), int(peak))
+        most = int(peak) if command.server is None else _highest(command.server)
+        return Usage(float(wall), float(cpu), most)
+
+
+def _highest(pid: int) -> int:
+    """The most memory that a process and all that it has started ever had, in bytes.
+
+    Each at its own time: together they had no more. Source: proc_pid_status(5), VmHWM.
+    """
+    status = Path(f"/proc/{pid}/status").read_text()
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    own = int(status.partition("VmHWM:")[2].split()[0]) << 10
+    return own + sum(map(_highest, map(int, children)))
 
 
 def _run(command: Command, log: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -85,6 +86,19 @@ def test_a_run_is_measured_with_all_its_processes(tmp_path: Path) -> None:
 
 def test_the_memory_of_the_one_who_measures_does_not_count(tmp_path: Path) -> None:
     assert measured(tool("true"), tmp_path).peak < 16 * MB
+
+
+def test_the_memory_of_a_server_counts_where_it_is_what_is_measured(tmp_path: Path) -> None:
+    hold = (
+        "import sys; held = bytearray(60_000_000); print(flush=True); held = None; sys.stdin.read()"
+    )
+    argv = (sys.executable, "-IS", "-c", hold)
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdout
+        server.stdout.readline()
+        command = Command(("true",), environment(), tmp_path, server.pid)
+        assert 60 * MB < measured(Tool("it", lambda: nullcontext(command)), tmp_path).peak < 90 * MB
+        server.communicate()
 
 
 def test_a_tool_that_fails_is_quoted(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from tests.engines.parts import (
     engines,
     extras,
     images,
+    nginx,
     programs,
     pythons,
     referrers,
@@ -52,7 +53,7 @@ PARTS = {
     part.name: part
     for recipes in (
         *(engines, programs, referrers, distribution, images, extras),
-        *(pythons, connected, ssh, browser, shells, workflows),
+        *(pythons, connected, ssh, browser, shells, workflows, nginx),
     )
     for part in recipes.PARTS
 }

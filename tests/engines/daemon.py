@@ -6,9 +6,11 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -16,6 +18,8 @@ from typing import TYPE_CHECKING, Literal, Self
 from tests.engines import pki, process
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.engines.netns import Namespace
     from tests.engines.parts.part import Shelf
 
@@ -55,6 +59,7 @@ BOOTING = tuple(pair for pair in PAIRS if pair[0] != "20.10" or _capabilities() 
 
 TLS_HOST = "tcp://127.0.0.1:2376"
 
+_RELOADED = b"Reloaded configuration"
 # Then its containers have ended. It sleeps a second more before it looks after its containerd.
 _IS_DOWN = b"healthcheck following graceful shutdown"
 
@@ -145,6 +150,24 @@ class Daemon(process.Service):
         """End the daemon and its containers, and remove its files; a second time does nothing."""
         process.stop(self._process, lambda: _IS_DOWN in self.log.read_bytes())
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextmanager
+    def mirrored(self, url: str) -> Iterator[None]:
+        """With a mirror of Docker Hub, which it takes while it runs; then without it again."""
+        try:
+            self._reload(**{"registry-mirrors": [url]})
+            yield
+        finally:
+            self._reload(**{"registry-mirrors": []})
+
+    def _reload(self, **keys: object) -> None:
+        path = self.folder / "daemon.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **keys}))
+        seen = self.log.stat().st_size
+        os.kill(self._inner(), signal.SIGHUP)
+        process.until(
+            lambda: _RELOADED in self.log.read_bytes()[seen:] or None, self._process, self.log
+        )
 
     def docker(
         self,

@@ -19,7 +19,7 @@ from tests.support.memory import MemorySource
 from tests.support.program import HEARS_SIGNALS, PROGRAM, airgapbuild, document, environment
 
 COMMANDS = (
-    *("init", "lock", "outdated", "inventory", "export", "load", "unload", "push"),
+    *("init", "lock", "outdated", "inventory", "export", "load", "unload", "push", "serve"),
     *("build", "check", "contexts", "source-policy", "env", "layout ls", "layout prune", "doctor"),
     *("verify", "inspect", "diff", "report", "split", "join"),
 )
@@ -87,7 +87,7 @@ def test_help_of_a_command_has_examples_and_the_common_options(command: str) -> 
         assert (option in told) == (command != "build")
 
 
-@pytest.mark.parametrize("module", ["docker", "zstandard", "urllib3", "pydantic"])
+@pytest.mark.parametrize("module", ["docker", "zstandard", "urllib3", "pydantic", "uvicorn"])
 def test_help_loads_none_of_the_heavy_libraries(module: str) -> None:
     code = f"import sys, airgapbuild.cli; sys.exit({module!r} in sys.modules)"
     subprocess.run([PROGRAM.parent / "python", "-c", code], check=True)

@@ -7,7 +7,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airgapbuild.bundle.frames import FRAME, decoded, frame_at, frames_of, stored_length
+from airgapbuild.bundle.frames import FRAME, decoded, frame_at, frames_of, spans, stored_length
 from airgapbuild.errors import BundleError
 
 SIZES = st.one_of(
@@ -50,6 +50,16 @@ def test_any_zstd_reader_gives_the_content_back_however_it_was_cut(
     pieces = [b"".join(f.content(raw)) for f, raw in zip(frames, raws, strict=True)]
     assert b"".join(pieces) == content
     assert sum(frame.length for frame in frames) == len(stored)
+
+
+@settings(max_examples=25, deadline=None)
+@given(SIZES, st.integers(0, 2 * FRAME), st.integers(0, 2 * FRAME))
+def test_any_bytes_lie_in_the_frames_as_they_are(size: int, one: int, other: int) -> None:
+    start, stop = sorted((min(one, size), min(other, size)))
+    content = (bytes(range(251)) * (size // 251 + 1))[:size]
+    stored = store(content, [])
+    found = [stored[offset : offset + length] for offset, length in spans(size, start, stop)]
+    assert b"".join(found) == content[start:stop]
 
 
 def test_the_frames_do_not_depend_on_the_chunks() -> None:

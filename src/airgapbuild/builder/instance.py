@@ -39,6 +39,9 @@ MARK: Final = "env.AIRGAPBUILD_CONFIG"
 and what they were made from: buildx never compares an existing container with the instance, and
 another job's container may come from another lock."""
 
+MIRROR: Final = "env.AIRGAPBUILD_MIRROR"
+"""The option by which a node tells of a mirror that its lock does not know of."""
+
 _PRIVATE = 0o600
 _PRIVATE_FOLDER = 0o700
 # Go's encoding/json escapes these for the sake of HTML and JavaScript.
@@ -114,6 +117,11 @@ class StoredInstance:
     def is_marked(self) -> bool:
         """Whether every node says that airgapbuild wrote it."""
         return all(MARK in node.driver_opts for node in self.nodes)
+
+    @property
+    def mirror(self) -> str | None:
+        """The mirror that `load --serve` was given."""
+        return next((node.driver_opts.get(MIRROR) for node in self.nodes), None)
 
 
 class InstanceStore:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from airgapbuild.builder.buildkitd import config_files, sealing
-from airgapbuild.builder.instance import MARK, Instance, Node
+from airgapbuild.builder.instance import MARK, MIRROR, Instance, Node
+from airgapbuild.builder.mirrored import mirrored
 from airgapbuild.builder_tables import DEFAULT_ENDPOINT
 from airgapbuild.document import meaning_of
 from airgapbuild.drivers import ENVIRONMENT
@@ -17,6 +18,7 @@ from airgapbuild.drivers import ENVIRONMENT
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from airgapbuild.builder.mirrored import Served
     from airgapbuild.builder_tables import BuilderEntry, NodeEntry
     from airgapbuild.lockfile import Lock
 
@@ -30,15 +32,21 @@ def wanted_instance(
     kubeconfig: str = "",
     *,
     there: Mapping[str, bytes] = MappingProxyType({}),
+    served: Served | None = None,
 ) -> Instance | None:
     """The builder of a lock; None where the manifest wants none.
 
     `default` stands where a node's endpoint is "default". `kubeconfig` is what names the cluster;
-    empty: whatever kubectl would go by. `there` are the files that no lock has: `files_there`.
+    empty: whatever kubectl would go by. `there` are the files that no lock has: `files_there`;
+    `served` is a mirror that no lock knows of: `check_reachable`.
     """
     builder = lock.builder
     if builder is None:
         return None
+    if served:
+        lock = mirrored(lock, served)
+        options = {**builder.driver_opts, MIRROR: str(served)}
+        builder = builder.model_copy(update={"driver_opts": options})
     files = {**config_files(lock.buildkitd), **there}
     nodes = tuple(
         _node(lock, builder, entry, bare, files)

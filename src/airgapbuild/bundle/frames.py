@@ -112,6 +112,20 @@ def frames_of(size: int) -> Iterator[Frame]:
     return (frame_at(size, start) for start in range(0, size, FRAME))
 
 
+def spans(size: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Where in the frames of a run of `size` bytes those from `start` to `stop` lie, as they are.
+
+    Each span is an offset from the run's first frame, and a length. Between two lie headers.
+    """
+    while start < stop:
+        frame = frame_at(size, start)
+        within = start - frame.start
+        header = 0 if within % _BLOCK else _BLOCK_HEADER
+        length = min(_BLOCK - within % _BLOCK, min(stop, frame.stop) - start)
+        yield frame.offset + _position(within) + header, length
+        start += length
+
+
 def stored(chunks: Iterable[bytes], size: int) -> Iterator[bytes | memoryview]:
     """The frames that store `size` bytes, front to back."""
     position = 0

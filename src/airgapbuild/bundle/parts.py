@@ -25,6 +25,7 @@ from airgapbuild.bundle.index import (
     whole_name,
 )
 from airgapbuild.errors import BundleError
+from airgapbuild.extents import Extent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -318,6 +319,17 @@ def opened(folder: Path, file: BundledFile, start: int = 0) -> Joined:
     while len(stored) > 1 and start >= stored[0].size:
         start -= stored.pop(0).size
     return Joined([folder / part.name for part in stored], start)
+
+
+def located(files: Iterable[tuple[Path, int]], offset: int, length: int) -> Iterator[Extent]:
+    """Where bytes of a whole lie in its files, which come with their sizes and in their order."""
+    for path, size in files:
+        if length and offset < size:
+            here = min(length, size - offset)
+            yield Extent(path, offset, here)
+            offset += here
+            length -= here
+        offset -= size
 
 
 def from_first(path: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from airgapbuild.bundle.compact import WINDOW, LongFrames
 from airgapbuild.bundle.delta import decoded_against
-from airgapbuild.bundle.frames import FRAME, Readable, Slice, decoded
+from airgapbuild.bundle.frames import FRAME, Readable, Slice, decoded, spans, stored_length
 from airgapbuild.bundle.index import (
     INDEX_FILE,
     BundledBlob,
@@ -28,7 +28,7 @@ from airgapbuild.bundle.index import (
     beyond,
     tarball_name,
 )
-from airgapbuild.bundle.parts import Joined, opened
+from airgapbuild.bundle.parts import Joined, located, opened
 from airgapbuild.bundle.signature import ANY, Policy
 from airgapbuild.bundle.survey import Survey, compare, survey
 from airgapbuild.bundle.walk import walk
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airgapbuild.bundle.older import OlderLayer
+    from airgapbuild.extents import Extent
     from airgapbuild.oci.image import PlatformImage
     from airgapbuild.oci.reference import Reference
     from airgapbuild.signing import Signer
@@ -195,6 +196,23 @@ class Bundle:
         else:
             chunks = _stored(self.folder, file, blob)
         yield from verified(chunks, descriptor.digest, descriptor.size, what)
+
+    def extents(self, descriptor: Descriptor, start: int, stop: int) -> Iterator[Extent]:
+        """Where in the files of an exact bundle a blob's bytes from `start` to `stop` lie.
+
+        Nothing is verified: who reads the whole of it that way can tell whether it is right.
+
+        Raises:
+            BundleError: the blob is not here, or not as an exact bundle has it.
+        """
+        file, blob = self._find(descriptor.digest)
+        is_stored = not blob.start and not blob.reference
+        its = (blob.size, blob.length)
+        if not is_stored or its != (descriptor.size, stored_length(descriptor.size)):
+            raise BundleError(f"{file.name}: {descriptor.digest} does not lie there byte by byte")
+        files = [(self.folder / part.name, part.size) for part in file.stored]
+        for offset, length in spans(blob.size, start, stop):
+            yield from located(files, blob.offset + offset, length)
 
     def _told(self, file: BundledFile, blob: BundledBlob) -> Iterator[bytes]:
         """A blob that is told by an older one."""

@@ -29,6 +29,7 @@ from airgapbuild.cli.lock import lock_command
 from airgapbuild.cli.outdated import outdated_command
 from airgapbuild.cli.push import push_command
 from airgapbuild.cli.report import report_command
+from airgapbuild.cli.serve import serve_command
 from airgapbuild.cli.source_policy import source_policy_command
 from airgapbuild.cli.split import split_command
 from airgapbuild.cli.unload import unload_command
@@ -76,6 +77,7 @@ app.command("check", rich_help_panel=_BUILDS)(check_command)
 app.command("contexts", rich_help_panel=_BUILDS)(contexts_command)
 app.command("env", rich_help_panel=_BUILDS)(env_command)
 app.command("push", rich_help_panel=_REGISTRY)(push_command)
+app.command("serve", rich_help_panel=_REGISTRY)(serve_command)
 app.command("source-policy", rich_help_panel=_REGISTRY)(source_policy_command)
 
 

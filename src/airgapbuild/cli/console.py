@@ -125,6 +125,11 @@ class Console:
         if self.verbose:
             self._err.print(_shown(message), style="dim")
 
+    def log(self, line: str) -> None:
+        """A line about one of many like it, for machines and people alike; none with `-q`."""
+        if not self.quiet:
+            print(plain(line), file=sys.stderr, flush=True)
+
     def complain(self, error: AirgapbuildError) -> None:
         """An error in words; the command may go on, or end with a code of its own."""
         for line in error.lines:
@@ -154,7 +159,7 @@ class Console:
 
     def _document(self, document: dict[str, Any]) -> None:
         whole = {"version": JSON_VERSION, "command": self.command, **document}
-        print(json.dumps(whole, indent=2))
+        print(json.dumps(whole, indent=2), flush=True)
 
     def _failed(self, error: AirgapbuildError) -> None:
         self.complain(error)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from airgapbuild.builder.buildx import Buildx
     from airgapbuild.builder.instance import Instance, InstanceStore
+    from airgapbuild.builder.mirrored import Served
     from airgapbuild.bundle.reader import Bundle
     from airgapbuild.engine.daemon import Daemon
     from airgapbuild.leftovers import OlderBuilder, Record
@@ -68,6 +69,15 @@ def load_command(
             "--binfmt", help="Register the bundle's emulators with the daemon's kernel, privileged."
         ),
     ] = False,
+    serve: Annotated[
+        str | None,
+        typer.Option(
+            "--serve",
+            metavar="[SCHEME://]HOST:PORT",
+            help="Where airgapbuild serve answers: the builder's first mirror of all registries "
+            "that the bundle has images of.",
+        ),
+    ] = None,
     prune: Annotated[
         bool,
         typer.Option("--prune", help="Remove builder images of ours that the lock does not name."),
@@ -93,6 +103,7 @@ def load_command(
         airgapbuild load --no-boot /media/usb/builders
         airgapbuild load --prune bundles/builders
         airgapbuild load --binfmt bundles/builders
+        airgapbuild load --serve 127.0.0.1:5000 bundles/builders
         airgapbuild load bundles/builders bundles/builders-differential
         airgapbuild load --allowed-signers allowed_signers --min-serial 7 bundles/builders
         DOCKER_HOST=tcp://docker:2376 airgapbuild load bundles/builders
@@ -122,6 +133,7 @@ def load_command(
         instance = wanted_instance(
             *(opened.lock, endpoint.buildx_endpoint, environ.get("KUBECONFIG", "")),
             there=files_there(opened.lock),
+            served=_served(serve, opened.lock),
         )
         proven, buildx = _proven(console, opened, bases, instance, environ)
         from airgapbuild.engine.daemon import Daemon
@@ -156,6 +168,15 @@ def load_command(
                 "older-builders": _older_document(older),
             }
             console.result({"signer": opened.signer and asdict(opened.signer), **document})
+
+
+def _served(text: str | None, lock: Lock) -> Served | None:
+    from airgapbuild.builder.mirrored import check_reachable, parse_served
+
+    served = parse_served(text) if text else None
+    if served:
+        check_reachable(lock, served)
+    return served
 
 
 def _proven(

@@ -88,6 +88,7 @@ def _unload_builder(
     lock: Lock, endpoint: Endpoint, nodes: Sequence[Daemon], *, cache: bool
 ) -> tuple[Undone, ...]:
     from airgapbuild.builder.instance import InstanceStore
+    from airgapbuild.builder.mirrored import served_of
     from airgapbuild.builder.there import files_there
     from airgapbuild.builder.wanted import wanted_instance
     from airgapbuild.cli.inputs import own_folder
@@ -98,10 +99,13 @@ def _unload_builder(
     there = {}
     with suppress(BuilderError):  # without its keys the builder counts as changed
         there = files_there(lock)
-    instance = wanted_instance(lock, endpoint.buildx_endpoint, kubeconfig, there=there)
+    store, folder = InstanceStore.of(os.environ), own_folder("XDG_CONFIG_HOME", ".config")
+    served = served_of(store.read(lock.builder.name)) if lock.builder else None
+    instance = wanted_instance(
+        lock, endpoint.buildx_endpoint, kubeconfig, there=there, served=served
+    )
     if instance is None:
         return ()
-    store, folder = InstanceStore.of(os.environ), own_folder("XDG_CONFIG_HOME", ".config")
     return unload_builder(instance, nodes, store, folder, cache=cache)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from airgapbuild.builder.buildkitd import BUILDKITD_FILE
 from airgapbuild.builder.buildx import Buildx
+from airgapbuild.builder.mirrored import served_of
 from airgapbuild.builder.there import files_there
 from airgapbuild.builder.wanted import wanted_instance
 from airgapbuild.doctor.finding import Finding, ok, problem, warning
@@ -125,7 +126,11 @@ def _against_lock(site: Site, stored: StoredInstance) -> Iterator[Finding]:
         return
     kubeconfig = site.environ.get("KUBECONFIG", "")
     there = files_there(site.lock)
-    wanted = wanted_instance(site.lock, site.endpoint.buildx_endpoint, kubeconfig, there=there)
+    wanted = wanted_instance(
+        *(site.lock, site.endpoint.buildx_endpoint, kubeconfig),
+        there=there,
+        served=served_of(stored),
+    )
     if wanted is None or site.store.holds(wanted):
         return
     yield problem(

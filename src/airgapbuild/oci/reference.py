@@ -192,6 +192,17 @@ def parse_tag(text: str) -> str:
     return text
 
 
+def parse_repository(text: str) -> str:
+    """The repository name, without a registry, that `text` is.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if len(text) > _MAX_NAME or not _REPOSITORY.fullmatch(text):
+        raise ValueError(f"'{text[:100]}' is no repository name")
+    return text
+
+
 def parse_registry(text: str) -> str:
     """The registry host that `text` is, Docker Hub under its one name.
 
