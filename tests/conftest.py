@@ -45,6 +45,7 @@ def pytest_keyboard_interrupt() -> None:
             os.kill(int(child), signal.SIGTERM)
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What shares a daemon runs in one process, and so does what shares a file's fixtures.
 
@@ -57,6 +58,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         shared = chosen.params.get("daemon") if chosen else None
         group = "-".join(shared) if shared else item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """A run of several processes ends here where they would not keep to the groups."""
+    in_groups = getattr(session.config.option, "loadgroup", False)
+    if in_groups and not all("@" in item.nodeid for item in session.items):
+        raise pytest.UsageError("this pytest-xdist does not group tests with this pytest")
 
 
 ROOM_MB = 4096

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,30 +17,11 @@ from tests.engines.daemon import Daemon as BedDaemon
 from tests.engines.netns import Namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
 
     from tests.engines.layout import Image
     from tests.engines.parts.part import Shelf
     from tests.engines.registry import Registry
-
-
-_MEASURED = ("doctor", "emulators", "lived", "tool")
-"""The tests here whose commands unit and integration tests do not run."""
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Commands run without coverage, which costs half of their time once more, where it adds none.
-
-    What a test calls itself is measured everywhere.
-    """
-    is_measured = item.path.stem.removeprefix("test_") in _MEASURED
-    away = () if is_measured else [name for name in os.environ if name.startswith("COVERAGE_")]
-    kept = {name: os.environ.pop(name) for name in away}
-    try:
-        return (yield)
-    finally:
-        os.environ.update(kept)
 
 
 @pytest.fixture(scope="session")

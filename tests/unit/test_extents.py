@@ -32,7 +32,16 @@ def test_what_lies_close_together_is_read_at_once(path: Path, handle: int) -> No
     extents = [Extent(path, 10, 5), Extent(path, 18, 5), Extent(path, 26, 5)]
     [batch] = batches(extents, 100)
     expected = bytes((*range(10, 15), *range(18, 23), *range(26, 31)))
-    assert read(handle, batch) == CacheReader(100).read(handle, batch) == expected
+    assert read(handle, batch) == expected
+    # Some file systems, such as tmpfs, do not tell what they have in memory.
+    assert CacheReader(100).read(handle, batch) == (expected if tells(handle) else None)
+
+
+def tells(handle: int) -> bool:
+    try:
+        return os.preadv(handle, [bytearray(1)], 0, os.RWF_NOWAIT) == 1
+    except OSError:
+        return False
 
 
 def test_batches_are_of_one_file_forward_near_and_not_too_large(path: Path) -> None:
