@@ -21,7 +21,7 @@ from airgapbuild.engine.endpoint import find_endpoint
 from airgapbuild.errors import BuilderError
 from airgapbuild.oci.platform import Platform
 from tests.engines import layout
-from tests.engines.daemon import BOOTING, Engine, Store, docker_config
+from tests.engines.daemon import BOOTING, DISTINCT, Engine, Store, docker_config
 from tests.engines.daemon import Buildx as BedBuildx
 from tests.engines.daemon import Daemon as BedDaemon
 
@@ -59,7 +59,7 @@ http = true
 """
 
 Chosen: TypeAlias = tuple[tuple[Engine, Store], BedBuildx]
-NEWEST_BUILDX: list[Chosen] = [(pair, "newest") for pair in BOOTING]
+NEWEST_BUILDX: list[Chosen] = [(pair, "newest") for pair in DISTINCT if pair in BOOTING]
 OLDER_BUILDX: list[Chosen] = [(("28.5", "containerd"), "0.13"), (("28.5", "containerd"), "0.29")]
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airgapbuild.lockfile import Lock
     from airgapbuild.oci.digest import Digest
     from tests.engines.daemon import Daemon as BedDaemon
+    from tests.engines.daemon import Engine, Store
 
 TEXT = """
 version = 1
@@ -254,7 +255,12 @@ class User:
         return sorted(ages.sub("", line) for text in shown for line in text.splitlines())
 
 
-distinct = pytest.mark.parametrize("daemon", DISTINCT, indirect=True, ids="-".join, scope="session")
+def on(*pairs: tuple[Engine, Store]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("daemon", pairs, indirect=True, ids="-".join, scope="session")
+
+
+distinct = on(*DISTINCT)
+newest = on(("newest", "classic"), ("newest", "containerd"))
 
 
 @pytest.fixture
@@ -318,7 +324,7 @@ def test_unload_takes_back_what_load_did(user: User) -> None:
     assert user.site.airgapbuild("unload", given).stdout == "there is nothing to take back\n"
 
 
-@distinct
+@newest
 def test_what_was_changed_since_is_left_alone_and_told(user: User) -> None:
     user.load()
     site, layout = user.site, user.site.home / ".local/share/airgapbuild/layout"
@@ -361,7 +367,7 @@ def test_what_was_changed_since_is_left_alone_and_told(user: User) -> None:
         site.docker("image", "rm", "--force", tool, base)
 
 
-@distinct
+@newest
 def test_the_images_of_a_compact_bundle_are_taken_back_by_the_bundle(user: User) -> None:
     before = user.held()
     project = Project(user.bundle.parent, BUILDER)
