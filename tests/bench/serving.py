@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.bench.stage import Stage
     from tests.engines.layout import Image
 
-_CLIENTS = 40
+_CLIENTS = 200
 _LAYERS_MB = (60, 40, 20, 10)
 _SERVING = re.compile(r"serving at http://127\.0\.0\.1:(\d+)")
 _PORT = 5077
