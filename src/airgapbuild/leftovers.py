@@ -138,7 +138,7 @@ def remove_node(node: Node, daemon: Daemon) -> bool:
     if container is None or not made_from(node, container.environment):
         return False
     daemon.remove_container(container.id)
-    daemon.remove_volume(f"{node.container}_state")
+    daemon.remove_volume(node.cache)
     return True
 
 

@@ -118,9 +118,8 @@ def _container(node: Node, daemon: Daemon, *, cache: bool) -> Iterator[Undone]:
         if is_ours:
             daemon.remove_container(container.id)
         yield Undone("container", node.container, None if is_ours else _CHANGED)
-    volume = f"{node.container}_state"
-    if cache and is_ours and daemon.remove_volume(volume):
-        yield Undone("cache", volume)
+    if cache and is_ours and daemon.remove_volume(node.cache):
+        yield Undone("cache", node.cache)
 
 
 def _instance(instance: Instance, store: InstanceStore) -> Iterator[Undone]:

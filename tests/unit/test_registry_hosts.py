@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from airgapbuild.manifest import RegistrySettings
-from airgapbuild.oci.reference import parse_reference
-from airgapbuild.registry.hosts import Host, hosts_for, is_loopback
+from airgapbuild.oci.reference import is_loopback, parse_reference
+from airgapbuild.registry.hosts import Host, hosts_for
 from airgapbuild.registry.origin import Origin, origin_of
 from airgapbuild.registry.proxies import proxy_for
 

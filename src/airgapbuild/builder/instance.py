@@ -69,6 +69,11 @@ class Node:
         """The name of the container that buildkitd runs in, with the docker-container driver."""
         return f"buildx_buildkit_{self.name}"
 
+    @property
+    def cache(self) -> str:
+        """The name of the volume that this container keeps its cache in."""
+        return f"{self.container}_state"
+
     def document(self, *, is_last: bool) -> dict[str, Any]:
         """What buildx would write, in its order.
 

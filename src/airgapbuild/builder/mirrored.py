@@ -6,14 +6,13 @@ mirrors comes after it.
 
 from __future__ import annotations
 
-import ipaddress
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airgapbuild.buildkitd.registries import LockedRegistry, host_of
 from airgapbuild.errors import UsageError
-from airgapbuild.oci.reference import parse_registry
+from airgapbuild.oci.reference import is_loopback, parse_registry
 
 if TYPE_CHECKING:
     from airgapbuild.builder.instance import StoredInstance
@@ -33,11 +32,7 @@ class Served:
     @property
     def is_loopback(self) -> bool:
         """Whether each container that has no host's network would find itself there."""
-        name = self.host if self.host.endswith("]") else self.host.rpartition(":")[0] or self.host
-        try:
-            return ipaddress.ip_address(name.strip("[]")).is_loopback
-        except ValueError:
-            return name == "localhost"
+        return is_loopback(self.host)
 
     def __str__(self) -> str:
         """As an URL, as which it can be parsed again."""

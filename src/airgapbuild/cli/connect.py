@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airgapbuild.errors import ManifestError, UsageError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from airgapbuild.bundle.reader import Bundle
     from airgapbuild.bundle.signature import Policy
     from airgapbuild.engine.daemon import Daemon
     from airgapbuild.lockfile import Lock
@@ -85,6 +87,21 @@ def policy_for(
             raise UsageError(message, hint="take the file from where you trust it")
     allowed = AllowedSigners.read(signers, ssh_keygen()) if signers else None
     return Policy(allowed, min_serial)
+
+
+def open_with_bases(folders: Sequence[Path], policy: Policy) -> tuple[Bundle, list[Bundle]]:
+    """The last of these bundles, and those before it, which have what it leaves out.
+
+    They are older, so the lowest serial is not for them.
+
+    Raises:
+        BundleError, IntegrityError, LockError, SignatureError: see `open_bundle`.
+    """
+    from airgapbuild.bundle.reader import open_bundle
+
+    of_bases = replace(policy, min_serial=None)
+    bases = [open_bundle(base, policy=of_bases) for base in folders[:-1]]
+    return open_bundle(folders[-1], policy=policy), bases
 
 
 def _policy_of(path: Path, *, demanded: bool) -> PolicyEntry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -116,16 +116,13 @@ def load_command(
         from airgapbuild.builder.instance import InstanceStore
         from airgapbuild.builder.there import files_there
         from airgapbuild.builder.wanted import wanted_instance
-        from airgapbuild.bundle.reader import open_bundle
-        from airgapbuild.cli.connect import node_daemons, policy_for
+        from airgapbuild.cli.connect import node_daemons, open_with_bases, policy_for
         from airgapbuild.cli.inputs import own_layout, own_record
         from airgapbuild.emulators import binfmt_image, register
         from airgapbuild.engine.endpoint import find_endpoint
 
         policy = policy_for(bundles, file, allowed_signers, min_serial)
-        of_bases = replace(policy, min_serial=None)  # they are older
-        bases = [open_bundle(base, policy=of_bases) for base in bundles[:-1]]
-        opened = open_bundle(bundles[-1], policy=policy)
+        opened, bases = open_with_bases(bundles, policy)
         emulating = binfmt_image(opened.lock) if binfmt else None
         endpoint = find_endpoint(host, os.environ)
         shelf = own_layout(layout)

@@ -70,10 +70,7 @@ def push_command(
     """
     console = Console("push", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
-        from dataclasses import replace
-
-        from airgapbuild.bundle.reader import open_bundle
-        from airgapbuild.cli.connect import policy_for
+        from airgapbuild.cli.connect import open_with_bases, policy_for
         from airgapbuild.cli.inputs import own_folder
         from airgapbuild.cli.sources import registry_target
         from airgapbuild.destination import parse_destination, places
@@ -83,9 +80,7 @@ def push_command(
         destination = parse_destination(registry)
         manifest = read_manifest(file) if file else None
         policy = policy_for(bundles, file, allowed_signers, min_serial, demanded=False)
-        of_bases = replace(policy, min_serial=None)  # they are older
-        bases = [open_bundle(base, policy=of_bases) for base in bundles[:-1]]
-        bundle = open_bundle(bundles[-1], policy=policy)
+        bundle, bases = open_with_bases(bundles, policy)
         where = places(bundle.lock, destination, by_mirrors=rewrite)
         with registry_target(destination.registry, manifest, console) as target:
             scratch = own_folder("XDG_CACHE_HOME", ".cache")

@@ -99,13 +99,13 @@ def serve_command(
         from airgapbuild.mirror.address import listen as listening_at
         from airgapbuild.mirror.address import parse_address
         from airgapbuild.mirror.app import Mirror
-        from airgapbuild.mirror.extra import uvicorn
+        from airgapbuild.mirror.extra import library
         from airgapbuild.mirror.htpasswd import read_users
         from airgapbuild.mirror.server import run
         from airgapbuild.mirror.stocking import stocked
         from airgapbuild.oci.layout import Layout
 
-        uvicorn()  # it is missed now rather than when all is verified
+        library("uvicorn")  # it is missed now rather than when all is verified
         address = parse_address(listen)
         pair = _pair(cert, key)
         _check_openness(address, has_tls=pair is not None, plain_http=plain_http)

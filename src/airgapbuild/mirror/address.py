@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 import ssl
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airgapbuild.errors import UsageError
+from airgapbuild.oci.reference import is_loopback
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,10 +34,7 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Whether nobody but this machine itself can come there."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(str(self))
 
 
 def parse_address(text: str) -> Address:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from airgapbuild.errors import UsageError
@@ -12,31 +13,13 @@ if TYPE_CHECKING:
 _HINT = "pip install 'airgapbuild[serve]'"
 
 
-def uvicorn() -> ModuleType:
-    """The server.
+def library(name: str) -> ModuleType:
+    """One of them.
 
     Raises:
         UsageError: it is not installed.
     """
     try:
-        import uvicorn as found  # noqa: PLC0415 - it may be missing
+        return import_module(name)
     except ModuleNotFoundError as error:
-        raise _missing("uvicorn") from error
-    return found
-
-
-def bcrypt() -> ModuleType:
-    """What checks passwords.
-
-    Raises:
-        UsageError: it is not installed.
-    """
-    try:
-        import bcrypt as found  # noqa: PLC0415 - it may be missing
-    except ModuleNotFoundError as error:
-        raise _missing("bcrypt") from error
-    return found
-
-
-def _missing(name: str) -> UsageError:
-    return UsageError(f"{name} is not installed, and serve needs it", hint=_HINT)
+        raise UsageError(f"{name} is not installed, and serve needs it", hint=_HINT) from error

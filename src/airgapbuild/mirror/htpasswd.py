@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from airgapbuild.errors import UsageError
-from airgapbuild.mirror.extra import bcrypt
+from airgapbuild.mirror.extra import library
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +51,7 @@ class Users:
         return name
 
     def _is_right(self, name: str, password: bytes) -> bool:
-        return len(password) <= _MOST and bcrypt().checkpw(password, self._hashes[name])
+        return len(password) <= _MOST and library("bcrypt").checkpw(password, self._hashes[name])
 
 
 def read_users(path: Path) -> Users:
@@ -78,5 +78,5 @@ def read_users(path: Path) -> Users:
         problems.append(f"{path}: names nobody")
     if problems:
         raise UsageError(*problems, hint=f"htpasswd -B {path} NAME writes such a line")
-    bcrypt()
+    library("bcrypt")
     return Users(hashes)

@@ -7,7 +7,7 @@ import resource
 import signal
 from typing import TYPE_CHECKING, Final
 
-from airgapbuild.mirror.extra import uvicorn
+from airgapbuild.mirror.extra import library
 
 if TYPE_CHECKING:
     import socket
@@ -30,8 +30,8 @@ def run(mirror: Mirror, listening: socket.socket, pair: tuple[Path, Path] | None
     Raises:
         UsageError: the extra `serve` is not installed.
     """
-    found = uvicorn()
-    config = found.Config(
+    uvicorn = library("uvicorn")
+    config = uvicorn.Config(
         mirror,
         http="h11",
         loop="asyncio",
@@ -50,7 +50,7 @@ def run(mirror: Mirror, listening: socket.socket, pair: tuple[Path, Path] | None
     # uvicorn takes both signals while it runs, and raises them again when it is done.
     before = {it: signal.signal(it, lambda *_: None) for it in (signal.SIGINT, signal.SIGTERM)}
     try:
-        asyncio.run(found.Server(config).serve(sockets=[listening]))
+        asyncio.run(uvicorn.Server(config).serve(sockets=[listening]))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -8,6 +8,7 @@ short name means: `python` is `docker.io/library/python:latest`); containers-tra
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, replace
 from typing import Annotated, Final, Literal, TypeAlias, get_args
@@ -212,6 +213,15 @@ def parse_registry(text: str) -> str:
     if not _REGISTRY.fullmatch(text):
         raise ValueError(f"'{text}' is not a registry host: write host or host:port, no scheme")
     return DOCKER_HUB if text == _LEGACY_HUB else text
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, with or without a port, is this machine by its very name."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return name.lower() == "localhost"
 
 
 def parse_prefix(text: str) -> str:

@@ -7,13 +7,12 @@ the key names, so the rest of the path follows it.
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airgapbuild.errors import ManifestError
 from airgapbuild.manifest import RegistrySettings, mirror_in
-from airgapbuild.oci.reference import DOCKER_HUB, Reference, parse_registry
+from airgapbuild.oci.reference import DOCKER_HUB, Reference, is_loopback, parse_registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,15 +107,6 @@ def key_for(reference: Reference, settings: Mapping[str, RegistrySettings]) -> s
     """The key of the table that says where to ask for a reference: the longest; else the host."""
     keys = [key for key in settings if f"{reference.name}/".startswith(f"{key}/")]
     return max(keys, key=len, default=reference.registry)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host`, with or without a port, is this machine by its very name."""
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    try:
-        return ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return name.lower() == "localhost"
 
 
 def _mirror(text: str, replaced: str, settings: Mapping[str, RegistrySettings]) -> Host:

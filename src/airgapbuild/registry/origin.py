@@ -10,7 +10,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from airgapbuild.errors import RegistryError
-from airgapbuild.registry.hosts import is_loopback
+from airgapbuild.oci.reference import is_loopback
 
 # urllib3 lets nearly everything be a host; these are asked for, and shown to the user.
 _HOST = re.compile(r"[0-9a-z._-]+|\[[0-9a-f:.]+\]", re.ASCII)

@@ -12,7 +12,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import ProxySchemeUnknown
 
 from airgapbuild.credentials import Credential
-from airgapbuild.registry.hosts import is_loopback
+from airgapbuild.oci.reference import is_loopback
 from airgapbuild.registry.origin import origin_of
 from airgapbuild.registry.trust import Trust, tls_context
 
