@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from concurrent.futures import as_completed
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from airgapbuild.errors import BundleError, RegistryError
 from airgapbuild.form import form_of
-from airgapbuild.older import OlderLayers
 from airgapbuild.progress import SILENT, Progress, Task
 from airgapbuild.supply import Supply, missing_line
 from airgapbuild.threads import pool
@@ -85,9 +84,7 @@ def push_images(
     """
     for each in (*bases, bundle):
         each.check_files(progress=progress)
-    older = OlderLayers([], None, None, scratch)
-    older.bases = [replace(base, older=older.find) for base in bases]
-    supply = Supply(replace(bundle, older=older.find), tuple(older.bases))
+    supply = Supply.of(bundle, bases, scratch)
     forms = [form_of(supply, image, places[image.name]) for image in bundle.lock.image]
     push = _Push(supply, target, progress)
     push.look(forms)

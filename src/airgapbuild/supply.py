@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from airgapbuild.errors import BundleError
 from airgapbuild.oci.content import Descriptor
+from airgapbuild.older import OlderLayers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from airgapbuild.bundle.index import RequiredBlob
     from airgapbuild.bundle.reader import Bundle
@@ -29,6 +31,25 @@ class Supply:
 
     bundle: Bundle
     bases: tuple[Bundle, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        bundle: Bundle,
+        bases: Iterable[Bundle],
+        scratch: Path,
+        *,
+        daemon: Daemon | None = None,
+        layout: Layout | None = None,
+    ) -> Supply:
+        """The supply of a bundle some of whose layers are told by older ones.
+
+        Those are looked for in its bases, and in the layout and the daemon where there are such,
+        and laid out in files without a name in `scratch`.
+        """
+        older = OlderLayers([], daemon, layout, scratch)
+        older.bases = [replace(base, older=older.find) for base in bases]
+        return cls(replace(bundle, older=older.find), tuple(older.bases))
 
     def check(self, daemon: Daemon, layout: Layout) -> None:
         """Returns only if all that the bundle leaves out is in a base, or where its image goes.

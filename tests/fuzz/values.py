@@ -49,7 +49,7 @@ def _header(data: bytes) -> None:
     block = data[1 : BLOCK + 1].ljust(BLOCK, b"\0")
     member = parse_header(block if data[:1] == b"-" else with_sum(block))
     assert member.size >= 0
-    assert blob_digest(member) or member.name in {"oci-layout", "index.json", "manifest.json"}
+    assert blob_digest(member.name) or member.name in {"oci-layout", "index.json", "manifest.json"}
 
 
 def _sums(data: bytes) -> None:

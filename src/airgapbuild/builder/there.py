@@ -10,13 +10,13 @@ Source: moby/buildkit util/resolver/resolver.go, `loadTLSConfig`.
 from __future__ import annotations
 
 import re
-import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airgapbuild.builder.placement import placements
 from airgapbuild.buildkitd.certificates import read_small
 from airgapbuild.errors import BuilderError
+from airgapbuild.tls import check_pair
 
 if TYPE_CHECKING:
     from airgapbuild.lockfile import Lock
@@ -66,11 +66,7 @@ def _pair(cert: Path, key: Path) -> tuple[bytes, bytes]:
         raise ValueError(f"{key}: holds no private key in PEM")
     if found[1] == b"ENCRYPTED " or found[2]:
         raise ValueError(f"{key}: has a password, for which BuildKit cannot ask")
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key, password="")
-    except OSError as error:
-        reason = str(getattr(error, "reason", None) or error).replace("_", " ").lower()
-        raise ValueError(f"{cert} with {key}: are no pair: {reason}") from error
+    check_pair(cert, key)
     return content
 
 

@@ -60,9 +60,9 @@ def write_compact(
     The members from the first of `layers` on go into the long frame; behind it come those that are
     told by an `older` one.
     """
-    told = [member for member in members if blob_digest(member) in older]
-    members = [member for member in members if blob_digest(member) not in older]
-    cut = next((n for n, it in enumerate(members) if blob_digest(it) in layers), len(members))
+    told = [member for member in members if blob_digest(member.name) in older]
+    members = [member for member in members if blob_digest(member.name) not in older]
+    cut = next((n for n, it in enumerate(members) if blob_digest(it.name) in layers), len(members))
     out = _Out(write)
     blobs = list(_store(members[:cut], read, out))
     offset = out.position
@@ -71,7 +71,7 @@ def write_compact(
         _compress(members[cut:], level, read, out, end)
     start = 0
     for member in members[cut:]:
-        if digest := blob_digest(member):
+        if digest := blob_digest(member.name):
             blobs.append(
                 BundledBlob(
                     digest=digest,
@@ -144,7 +144,7 @@ def _store(
     between = b""
     for member in members:
         between += member.header
-        digest = blob_digest(member)
+        digest = blob_digest(member.name)
         if digest is None:
             between += (member.data or b"") + member.padding
             continue
@@ -190,7 +190,7 @@ def _tell(
     """Writes members as what differs from older layers, and the tar's end."""
     between = b""
     for member in members:
-        digest = blob_digest(member)
+        digest = blob_digest(member.name)
         if digest is None or member.blob is None:
             raise RuntimeError(f"{member.name}: is no blob")
         _run(out, [between + member.header], len(between) + BLOCK)

@@ -93,7 +93,7 @@ def _documents(stream: Stream, top: Descriptor, what: str) -> dict[Digest, Conte
     wanted: dict[Digest, Descriptor | None] = {top.digest: top}
     documents: dict[Digest, Content] = {}
     while (member := _next(stream, what)) and len(documents) < _MAX_DOCUMENTS:
-        digest = blob_digest(member)
+        digest = blob_digest(member.name)
         if digest and digest not in wanted:
             break
         raw = _data(stream, member, what)

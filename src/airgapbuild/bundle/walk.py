@@ -51,7 +51,7 @@ def walk(
                 f"{what}: {member.name}: {announced.size} bytes, expected {member.size}",
                 hint=FETCH_AGAIN,
             )
-        if digest := blob_digest(member):
+        if digest := blob_digest(member.name):
             blobs[digest] = range(stream.position, stream.position + member.size)
         _read(stream, member, digest, what, is_known=digest not in unread)
         stream.exactly(len(member.padding), what)

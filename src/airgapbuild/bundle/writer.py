@@ -248,7 +248,7 @@ def _sections(members: Iterable[Member]) -> Iterator[Section]:
     between = b""
     for member in members:
         between += member.header
-        digest = blob_digest(member)
+        digest = blob_digest(member.name)
         if digest is None:
             between += (member.data or b"") + member.padding
             continue

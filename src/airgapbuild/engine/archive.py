@@ -6,18 +6,15 @@ Source: Docker Engine API, `GET /images/{name}/get`; moby daemon/internal/image/
 
 from __future__ import annotations
 
-import re
 import tarfile
 from contextlib import closing
 from typing import IO, TYPE_CHECKING, Final
 
 from airgapbuild.errors import DaemonError
-from airgapbuild.oci.digest import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-_BLOB: Final = re.compile(r"blobs/sha256/([0-9a-f]{64})", re.ASCII)
 _READ: Final = 1 << 20
 _MAX_SIZE: Final = (1 << 63) - 1
 """Of a file, in bytes. A header can also tell what is less than nothing."""
@@ -73,12 +70,6 @@ def saved_files(chunks: Generator[bytes], what: str) -> Iterator[tuple[str, int,
                     yield member.name, member.size, SavedFile(file, what)
     except tarfile.TarError as error:
         raise _no_tar(what, error) from error
-
-
-def blob_digest(name: str) -> Digest | None:
-    """The digest of the blob that a file of this name is."""
-    match = _BLOB.fullmatch(name)
-    return Digest(f"sha256:{match[1]}") if match else None
 
 
 def _no_tar(what: str, error: tarfile.TarError) -> DaemonError:

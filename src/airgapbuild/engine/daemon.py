@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from airgapbuild.engine.archive import blob_digest, saved_files
+from airgapbuild.engine.archive import saved_files
 from airgapbuild.engine.connection import OLDEST_API, Connection
 from airgapbuild.engine.loading import Loading, LoadOutcome
 from airgapbuild.errors import DaemonError
+from airgapbuild.oci.archive import blob_digest
 from airgapbuild.oci.digest import Digest, parse_digest
 from airgapbuild.oci.image import common
 from airgapbuild.oci.platform import Platform, normalised

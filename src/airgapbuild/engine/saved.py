@@ -17,8 +17,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from airgapbuild.engine.archive import blob_digest, saved_files
+from airgapbuild.engine.archive import saved_files
 from airgapbuild.errors import DaemonError
+from airgapbuild.oci.archive import blob_digest
 from airgapbuild.oci.content import MAX_DOCUMENT, Descriptor
 from airgapbuild.oci.layout import Layout
 from airgapbuild.oci.local import LayoutSource

@@ -146,9 +146,9 @@ def parse_header(block: bytes) -> Member:
     return Member(info.name, info.size)
 
 
-def blob_digest(member: Member) -> Digest | None:
-    """The digest that a member's name promises; None for the three files of the head."""
-    match = _BLOB_NAME.fullmatch(member.name)
+def blob_digest(name: str) -> Digest | None:
+    """The digest that a file's name in an OCI layout promises; None for what is no blob."""
+    match = _BLOB_NAME.fullmatch(name)
     return Digest(f"sha256:{match[1]}") if match else None
 
 

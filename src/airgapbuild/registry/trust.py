@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airgapbuild.errors import ManifestError
+from airgapbuild.tls import words_of
 
 if TYPE_CHECKING:
     from airgapbuild.manifest import RegistrySettings
@@ -52,14 +53,14 @@ def tls_context(trust: Trust) -> ssl.SSLContext:
         try:
             context.load_verify_locations(trust.ca)
         except OSError as error:
-            raise ManifestError(f"ca '{trust.ca}': {_why(error)}", hint=_PEM) from error
+            raise ManifestError(f"ca '{trust.ca}': {words_of(error)}", hint=_PEM) from error
     if trust.cert:
         try:
             # Without a password OpenSSL would ask for one on the terminal.
             context.load_cert_chain(trust.cert, trust.key, password="")
         except OSError as error:
             what = f"cert '{trust.cert}'" + (f" with key '{trust.key}'" if trust.key else "")
-            raise ManifestError(f"{what}: {_why(error)}", hint=_PEM) from error
+            raise ManifestError(f"{what}: {words_of(error)}", hint=_PEM) from error
     return context
 
 
@@ -107,9 +108,3 @@ def distrust(cause: BaseException, name: str) -> tuple[str, str | None]:
 _UNKNOWN_ISSUER = frozenset({18, 19, 20, 21})
 _PLAIN_HTTP = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 _PEM = "it must be a PEM file; a key must have no password and belong to its certificate"
-
-
-def _why(error: OSError) -> str:
-    """The words of an OSError; `ssl.SSLError` is one, with OpenSSL's words under `reason`."""
-    reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-    return (reason or "cannot be used").replace("_", " ").lower()
