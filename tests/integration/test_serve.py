@@ -12,24 +12,28 @@ import time
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airgapbuild.bundle.packaging import Packaging
+from airgapbuild.filling import fill
 from airgapbuild.oci.content import OCI_INDEX, OCI_MANIFEST, parse_index, parse_manifest
 from airgapbuild.oci.digest import digest_of, encoded
 from airgapbuild.oci.layout import Layout
+from airgapbuild.progress import SILENT
+from airgapbuild.supply import Supply
 from tests.engines import pki
 from tests.support.memory import EMPTY
 from tests.support.program import PROGRAM, airgapbuild, document, environment
 from tests.support.project import Project
 from tests.support.serving import Serving, serving
-from tests.support.shelf import shelve
+from tests.support.shelf import descriptor_of, shelve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airgapbuild.bundle.reader import Bundle
     from airgapbuild.oci.content import Content
     from airgapbuild.oci.digest import Digest
 
@@ -50,6 +54,8 @@ BOTH = ("linux/amd64", "linux/arm64")
 SIGNATURE = "application/vnd.example.signature"
 BIG = os.urandom((9 << 20) + 12_345)
 """Of three frames, none of whose edges is a round number in it."""
+NINES = "9" * 5000
+"""More digits than Python makes a number of."""
 SMALL_PARTS = Packaging(part_size=5 << 20)
 
 
@@ -205,6 +211,10 @@ def test_who_has_it_already_is_sent_nothing(served: Serving, project: Project) -
         ("/v2/library/kit/referrers/x", 400, "DIGEST_INVALID"),
         ("/v2/library/kit/tags/list?n=-1", 400, "PAGINATION_NUMBER_INVALID"),
         ("/v2/_catalog?n=%D9%A2", 400, "PAGINATION_NUMBER_INVALID"),
+        pytest.param(f"/v2/_catalog?n={NINES}", 400, "PAGINATION_NUMBER_INVALID", id="catalog"),
+        pytest.param(
+            f"/v2/library/kit/tags/list?n={NINES}", 400, "PAGINATION_NUMBER_INVALID", id="tags"
+        ),
         ("/v2/library/kit/blobs/uploads/", 404, "UNSUPPORTED"),
         ("/", 404, "UNSUPPORTED"),
         ("/v1/search", 404, "UNSUPPORTED"),
@@ -243,6 +253,25 @@ def test_nothing_can_be_put_there(served: Serving, method: str, path: str) -> No
     assert (answer.status, errors(answer.data)) == (405, ["UNSUPPORTED"])
     assert answer.headers["Allow"] == "GET, HEAD"
     assert served.ask("/v2/").status == 200
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        f"Content-Length: {NINES}",
+        f"Authorization: Basic {'A' * 5001}",
+        "If-None-Match: " + '"' * 5000,
+        f"If-Range: {NINES}",
+        f"Range: bytes={NINES}-",
+    ],
+    ids=lambda header: header.partition(":")[0],
+)
+def test_whatever_is_sent_is_answered(served: Serving, project: Project, header: str) -> None:
+    with socket.create_connection(served.place) as raw:
+        path = f"/v2/library/kit/blobs/{big(project)}"
+        lines = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n\r\n"
+        raw.sendall(lines.encode())
+        assert raw.recv(65536).split()[1] in {b"200", b"400"}
 
 
 def walked(served: Serving, path: str, key: str) -> list[list[str]]:
@@ -468,6 +497,24 @@ def test_users_are_those_of_the_file(project: Project, tmp_path: Path) -> None:
         assert it.ask("/v2/", Authorization=_basic("alice:wrong")).status == 401
 
 
+def test_an_unknown_user_costs_as_much_as_a_known_one(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "users").write_text(f"alice:$2b$12${'.' * 53}\n")
+    with serving(tmp_path / "log", "--htpasswd", tmp_path / "users", project.folder / "b") as it:
+        spent = []
+        for name in ("alice", "bob"):
+            before = _processor_time(it.process.pid)
+            assert it.ask("/v2/", Authorization=_basic(f"{name}:wrong")).status == 401
+            spent.append(_processor_time(it.process.pid) - before)
+        known, unknown = spent
+        assert known / 2 < unknown < known * 2
+
+
+def _processor_time(process: int) -> int:
+    """What a process has had of it, in ticks; see proc_pid_stat(5)."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
 def _basic(text: str) -> str:
     return "Basic " + b64encode(text.encode()).decode()
 
@@ -515,6 +562,51 @@ def test_a_layout_is_served_as_it_is(tmp_path: Path) -> None:
             assert digest_of(served.ask(f"/v2/org/x/blobs/{blob['digest']}").data) == blob["digest"]
 
 
+def test_referrers_of_a_layouts_image_are_those_of_its_bundle(tmp_path: Path) -> None:
+    project = made(tmp_path)
+    layout = loaded(project.bundle("b"), tmp_path / "l")
+    asked = f"/v2/library/kit/referrers/{kit(project).descriptor.digest}"
+    with serving(tmp_path / "log", tmp_path / "b") as served:
+        listed = json.loads(served.ask(asked).data)
+    stray = {"schemaVersion": 2, "subject": {"digest": kit(project).descriptor.digest}}
+    empty = descriptor_of(b"{}").model_dump(by_alias=True, exclude_none=True)
+    lacking = {**stray, "config": {**empty, "digest": digest_of(b"x")}, "layers": []}
+    for other in (stray, lacking, {**stray, "manifests": [3]}):
+        raw = json.dumps(other).encode()
+        layout.put(descriptor_of(raw), iter([raw]))
+    with serving(tmp_path / "log", layout.path) as served:
+        assert _by_digest(json.loads(served.ask(asked).data)) == _by_digest(listed)
+        assert len(listed["manifests"]) == 2
+        for entry in listed["manifests"]:
+            manifest = json.loads(served.ask(f"/v2/library/kit/manifests/{entry['digest']}").data)
+            [layer] = manifest["layers"]
+            assert served.ask(f"/v2/library/kit/blobs/{layer['digest']}").data == b"signed"
+
+
+def loaded(bundle: Bundle, folder: Path) -> Layout:
+    """A layout with all images of a bundle, as `load` fills it."""
+    layout = Layout(folder)
+    for image in bundle.lock.image:
+        fill(Supply(bundle), layout, image, SILENT)
+    return layout
+
+
+def _by_digest(listed: dict[str, Any]) -> dict[str, Any]:
+    return {**listed, "manifests": sorted(listed["manifests"], key=lambda it: it["digest"])}
+
+
+def test_a_cache_that_cannot_be_filled_is_told(project: Project, tmp_path: Path) -> None:
+    project.export("packed", packaging=Packaging(layers="compact"))
+    (tmp_path / "file").write_text("")
+    told = refused("--cache", tmp_path / "file" / "cache", project.folder / "packed")
+    assert f"{tmp_path / 'file' / 'cache'}: Not a directory" in told
+    assert "airgapbuild serve --cache DIR" in told
+    cache = tmp_path / "cache"
+    arguments = ("serve", "--cache", cache, project.folder / "packed")
+    done = airgapbuild(*arguments, prefix=("prlimit", "--fsize=1048576"))
+    assert (done.returncode, f"{cache}: File too large" in done.stderr) == (2, True)
+
+
 def test_a_differential_bundle_takes_the_rest_from_the_others(tmp_path: Path) -> None:
     project = made(tmp_path)
     project.export("old")
@@ -558,7 +650,13 @@ def refused(*arguments: str | Path) -> str:
     return done.stderr
 
 
-@pytest.mark.parametrize("text", ["5000", ":5000", "a:b", "127.0.0.1:70000", "http://a:1", "[x]:1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("5000", ":5000", "a:b", "127.0.0.1:70000", "http://a:1", "[x]:1"),
+        *("a..b:5000", f"{'a' * 64}:5000"),
+    ],
+)
 def test_an_address_that_is_none_is_told(project: Project, text: str) -> None:
     told = refused("--listen", text, project.folder / "b")
     assert f"'{text}' is no HOST:PORT" in told
@@ -607,6 +705,12 @@ def test_a_file_of_users_that_does_not_do_is_told(project: Project, tmp_path: Pa
     told = refused("--htpasswd", users, bundle)
     assert f"{users}:1: is not 'name:' and a bcrypt hash" in told
     assert f"{users}:2: is not" in told
+    hashed = "." * 53
+    users.write_text("".join(f"a{cost}:$2y${cost}${hashed}\n" for cost in ("03", "32", "99")))
+    told = refused("--htpasswd", users, bundle)
+    assert told.count("is not 'name:' and a bcrypt hash") == 3
+    users.write_text(f"alice:$2y$05${hashed}\nbob:$2y$05${'x' * 53}\n")
+    assert f"{users}:2: is not 'name:' and a bcrypt hash" in refused("--htpasswd", users, bundle)
     assert f"htpasswd -B {users} NAME" in told
 
 
@@ -627,7 +731,7 @@ def test_nobody_vouches_for_a_layout(tmp_path: Path) -> None:
 def test_without_the_extra_it_says_what_to_install(
     project: Project, tmp_path: Path, library: str
 ) -> None:
-    (tmp_path / "users").write_text(f"alice:$2b$04${'x' * 53}\n")
+    (tmp_path / "users").write_text(f"alice:$2b$04${'.' * 53}\n")
     words = ["airgapbuild", "serve", "--htpasswd", str(tmp_path / "users"), str(project.folder)]
     code = (
         f"import sys; sys.modules[{library!r}] = None; sys.argv = {words!r}; "

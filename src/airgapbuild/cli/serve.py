@@ -122,13 +122,16 @@ def serve_command(
 
 
 def _pair(cert: Path | None, key: Path | None) -> tuple[Path, Path] | None:
-    from airgapbuild.mirror.address import check_pair
+    from airgapbuild.tls import check_pair
 
     if cert is None and key is None:
         return None
     if cert is None or key is None:
         raise UsageError("--cert and --key go together")
-    check_pair(cert, key)
+    try:
+        check_pair(cert, key)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     return cert, key
 
 

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import re
 import socket
-import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from airgapbuild.errors import UsageError
 from airgapbuild.oci.reference import is_loopback
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]/]*)):(?P<port>\d{1,5})")
 _MAX_PORT = 65535
@@ -44,9 +39,19 @@ def parse_address(text: str) -> Address:
         UsageError: it is none.
     """
     found = _ADDRESS.fullmatch(text)
-    if found is None or int(found["port"]) > _MAX_PORT or not (found["v6"] or found["host"]):
+    host = found and (found["v6"] or found["host"])
+    if not (found and host and _can_be_asked_for(host)) or int(found["port"]) > _MAX_PORT:
         raise UsageError(f"'{text}' is no HOST:PORT", hint="127.0.0.1:5000, [::1]:5000, 0.0.0.0:80")
-    return Address(found["v6"] or found["host"], int(found["port"]))
+    return Address(host, int(found["port"]))
+
+
+def _can_be_asked_for(host: str) -> bool:
+    """Whether names of its form are resolved: no label of it is empty or too long."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def listen(address: Address) -> socket.socket:
@@ -62,22 +67,3 @@ def listen(address: Address) -> socket.socket:
         return socket.create_server(where[:2], family=family, backlog=_WAITING)
     except OSError as error:
         raise UsageError(f"--listen {address}: {error.strerror}") from error
-
-
-def check_pair(cert: Path, key: Path) -> None:
-    """Returns only if a certificate and a key can be used together.
-
-    Raises:
-        UsageError: they cannot.
-    """
-    for path in (cert, key):
-        try:
-            path.open("rb").close()
-        except OSError as error:
-            raise UsageError(f"{path}: {error.strerror}") from error
-    try:
-        # An empty password is an error where one is wanted; without one, OpenSSL would ask.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
-    except OSError as error:
-        reason = str(getattr(error, "reason", None) or error).replace("_", " ").lower()
-        raise UsageError(f"{cert} with {key}: are no pair: {reason}") from error

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _DIGEST = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[A-Za-z0-9=_-]+", re.ASCII)
 """Of any algorithm, by the specification's grammar."""
+_NUMBER = re.compile(r"\d{1,19}", re.ASCII)
+"""Of more digits than names can be counted by, a number is none."""
 _ROUTES = re.compile(
     r"/v2/(?P<name>.+)/(?:(?P<kind>manifests|blobs|referrers)/(?P<what>[^/]+)|tags/list)"
 )
@@ -191,7 +193,7 @@ def _page(names: Sequence[str], request: Request) -> tuple[list[str], dict[str, 
     """The names behind `last`, at most `n`, and where the next ones are."""
     start = bisect_right(names, request.query["last"]) if "last" in request.query else 0
     most = request.query.get("n", str(len(names)))
-    if not most.isascii() or not most.isdecimal():
+    if not _NUMBER.fullmatch(most):
         raise Refusal(400, "PAGINATION_NUMBER_INVALID", f"n={most[:20]} is no number")
     page = list(names[start : start + int(most)])
     if not page or names[-1] == page[-1]:

@@ -20,16 +20,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_BCRYPT = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}", re.ASCII)
+_BCRYPT = re.compile(
+    r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}", re.ASCII
+)
+"""What bcrypt can check a password against: four bits of the salt's last character are none."""
 _MOST: Final = 72
 """Of a password's bytes, that bcrypt looks at."""
 
 
 class Users:
-    """Who may ask."""
+    """Who may ask: one at least."""
 
     def __init__(self, hashes: Mapping[str, bytes]) -> None:
         self._hashes = hashes
+        self._decoy = next(iter(hashes.values()))
+        """What nobody's password is checked against, so that no name is refused sooner."""
         self._proven: dict[str, bytes] = {}
         """By user: a quick hash of what was found right last. bcrypt takes its time on purpose."""
 
@@ -41,7 +46,7 @@ class Users:
             name, colon, password = decoded.decode().partition(":")
         except (binascii.Error, ValueError):
             return ""
-        if scheme.lower() != "basic" or not colon or name not in self._hashes:
+        if scheme.lower() != "basic" or not colon:
             return ""
         seen = hashlib.sha256(password.encode()).digest()
         if self._proven.get(name) != seen:
@@ -51,7 +56,11 @@ class Users:
         return name
 
     def _is_right(self, name: str, password: bytes) -> bool:
-        return len(password) <= _MOST and library("bcrypt").checkpw(password, self._hashes[name])
+        if len(password) > _MOST:
+            return False
+        hashed = self._hashes.get(name, self._decoy)
+        is_right: bool = library("bcrypt").checkpw(password, hashed)
+        return is_right and name in self._hashes
 
 
 def read_users(path: Path) -> Users:

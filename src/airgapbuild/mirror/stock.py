@@ -7,7 +7,10 @@ a compact bundle in one that `filling` has put it into.
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
+from contextlib import suppress
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from airgapbuild.errors import BundleError, IntegrityError
@@ -15,12 +18,13 @@ from airgapbuild.extents import Extent, batches, read
 from airgapbuild.form import form_of
 from airgapbuild.mirror.catalog import Blob, Catalog
 from airgapbuild.mirror.proven import ProvenFiles
-from airgapbuild.oci.content import INDEX_TYPES, parse_layout_index, parse_manifest
+from airgapbuild.oci.content import INDEX_TYPES, MANIFEST_TYPES, parse_layout_index, parse_manifest
+from airgapbuild.oci.garbage import held, subjects
 from airgapbuild.supply import missing_line
 from airgapbuild.threads import pool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from airgapbuild.bundle.reader import Bundle
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 
 _READ: Final = 1 << 20
 _WORKERS: Final = 2
+_NONE: Final[Mapping[Digest, Sequence[Content]]] = MappingProxyType({})
 
 
 class Stock:
@@ -64,14 +69,20 @@ class Stock:
         if lacking:
             raise BundleError(*lacking, hint=supply.remedy("serve BASE {}"))
 
-    def add_image(self, layout: Layout, names: Sequence[Reference], digest: Digest) -> None:
-        """Adds what of an image is in a layout, under these names.
+    def add_image(
+        self,
+        layout: Layout,
+        names: Sequence[Reference],
+        digest: Digest,
+        referrers: Mapping[Digest, Sequence[Content]] = _NONE,
+    ) -> None:
+        """Adds what of an image is in a layout, and what refers to it, under these names.
 
         Raises:
             BundleError: the layout lacks it, or a blob of one of its manifests.
             IntegrityError: a document is not what it should be.
         """
-        documents = list(_documents(layout, digest))
+        documents = list(_documents(layout, digest, referrers))
         for name in names:
             repository = self.catalog.repository(name)
             for document in documents:
@@ -170,7 +181,25 @@ def _extent(path: Path, start: int, stop: int) -> Iterator[Extent]:
     yield Extent(path, start, stop - start)
 
 
-def _documents(layout: Layout, digest: Digest) -> Iterator[Content]:
+def referrers_in(layout: Layout) -> dict[Digest, list[Content]]:
+    """The manifests in a layout that refer to another document, by that one's digest.
+
+    Anybody can put such into a layout: what is no manifest, or lacks a blob, is passed over.
+    """
+    sizes = held(layout)
+    found = defaultdict(list)
+    for digest, subject in subjects(layout, sizes).items():
+        document = layout.document(digest)
+        if document and document.descriptor.media_type in MANIFEST_TYPES:
+            with suppress(IntegrityError):
+                if all(blob.digest in sizes for blob in _blobs([document])):
+                    found[subject].append(document)
+    return found
+
+
+def _documents(
+    layout: Layout, digest: Digest, referrers: Mapping[Digest, Sequence[Content]]
+) -> Iterator[Content]:
     """An image's documents that a layout has, and what refers to any of them."""
     found: dict[Digest, Content] = {}
     waiting = [digest]
@@ -179,6 +208,7 @@ def _documents(layout: Layout, digest: Digest) -> Iterator[Content]:
         document = layout.document(its)
         if document and its not in found:
             found[its] = document
+            waiting += [it.descriptor.digest for it in referrers.get(its, ())]
             if document.descriptor.media_type in INDEX_TYPES:
                 listed = parse_layout_index(document.raw, f"index {its}")
                 waiting += [entry.digest for entry in listed]

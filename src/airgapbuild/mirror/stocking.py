@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from airgapbuild.bundle.reader import Bundle
-from airgapbuild.errors import BundleError
+from airgapbuild.errors import BundleError, UsageError
 from airgapbuild.filling import fill
-from airgapbuild.mirror.stock import Stock
+from airgapbuild.mirror.stock import Stock, referrers_in
 from airgapbuild.oci.layout import Layout
-from airgapbuild.older import OlderLayers
 from airgapbuild.progress import SILENT, Progress
 from airgapbuild.supply import Supply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_OTHER_CACHE: Final = "airgapbuild serve --cache DIR takes another folder"
 
 
 def stocked(
@@ -29,6 +29,7 @@ def stocked(
 
     Raises:
         BundleError: a source is not whole, or a layout names nothing.
+        UsageError: the cache cannot be written.
         IntegrityError: something is not what its sum or its digest says.
         LockError: a bundle's documents are not those of its lock.
     """
@@ -45,7 +46,11 @@ def stocked(
         if source.index.layers is None:
             stock.add_bundle(Supply(source, bases), progress)
         else:
-            _add_compact(stock, source, bases, cache, progress)
+            try:
+                _add_compact(stock, source, bases, cache, progress)
+            except OSError as error:
+                where = error.filename or cache.path
+                raise UsageError(f"{where}: {error.strerror}", hint=_OTHER_CACHE) from error
     stock.prove(progress)
     return stock
 
@@ -57,16 +62,15 @@ def _add_layout(stock: Stock, layout: Layout) -> None:
             f"{layout.path}: no image in it has a name",
             hint="airgapbuild load names what it puts into a layout",
         )
+    referrers = referrers_in(layout)
     for name, digest in images.items():
-        stock.add_image(layout, [name], digest)
+        stock.add_image(layout, [name], digest, referrers)
 
 
 def _add_compact(
     stock: Stock, bundle: Bundle, bases: tuple[Bundle, ...], cache: Layout, progress: Progress
 ) -> None:
-    older = OlderLayers([], None, cache, cache.path)
-    older.bases = [replace(base, older=older.find) for base in bases]
-    supply = Supply(replace(bundle, older=older.find), tuple(older.bases))
+    supply = Supply.of(bundle, bases, cache.path, layout=cache)
     here = [
         image
         for image in bundle.lock.image

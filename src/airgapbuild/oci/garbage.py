@@ -19,7 +19,7 @@ from airgapbuild.oci.digest import Digest, parse_digest
 from airgapbuild.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from airgapbuild.oci.layout import Layout
@@ -57,6 +57,16 @@ def held(layout: Layout) -> dict[Digest, int]:
         with suppress(ValueError, FileNotFoundError):
             found[parse_digest(f"sha256:{path.name}")] = path.stat().st_size
     return found
+
+
+def subjects(layout: Layout, sizes: Mapping[Digest, int]) -> dict[Digest, Digest]:
+    """What those of these blobs refer to that are documents with a subject, by their own digests.
+
+    `sizes` are as `held` gives them: what is too large for a document is not read.
+    """
+    small = [digest for digest, size in sizes.items() if size <= MAX_DOCUMENT]
+    found = {digest: _digest(_parsed(layout, digest).get("subject")) for digest in small}
+    return {digest: subject for digest, subject in found.items() if subject}
 
 
 def garbage(layout: Layout) -> tuple[Unused, ...]:
@@ -105,11 +115,10 @@ def _with_referrers(
     layout: Layout, kept: frozenset[Digest], sizes: dict[Digest, int]
 ) -> frozenset[Digest]:
     """The same, with what refers to any of it, and what that leads to."""
-    small = [digest for digest, size in sizes.items() if size <= MAX_DOCUMENT]
-    subjects = {digest: _subject(_parsed(layout, digest)) for digest in small if digest not in kept}
-    while more := [digest for digest, subject in subjects.items() if subject in kept]:
+    found = subjects(layout, {it: size for it, size in sizes.items() if it not in kept})
+    while more := [digest for digest, subject in found.items() if subject in kept]:
         kept |= reachable(layout, more)
-        subjects = {digest: it for digest, it in subjects.items() if digest not in kept}
+        found = {digest: it for digest, it in found.items() if digest not in kept}
     return kept
 
 
@@ -134,10 +143,6 @@ def _leads_to(document: dict[str, Any]) -> Iterator[tuple[Digest, bool]]:
         digest := _digest({"digest": annotations.get(DERIVED_FROM)})
     ):
         yield digest, True
-
-
-def _subject(document: dict[str, Any]) -> Digest | None:
-    return _digest(document.get("subject"))
 
 
 def _digest(descriptor: Any) -> Digest | None:  # noqa: ANN401 - what a document has there
