@@ -6,7 +6,9 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +120,50 @@ def test_the_component_does_with_the_bundles_script_where_there_is_no_python(
     assert (tmp_path / "out" / "Dockerfile").exists()
 
 
+@pytest.fixture
+def own(tmp_path: Path, keys: Keys) -> GitHubJob:
+    """A job that has neither docker nor airgapbuild."""
+    for name in ("workspace", "temporary"):
+        (tmp_path / name).mkdir()
+    env = dict(keys.environ) | {"PATH": f"{keys.programs}:/usr/bin:/bin"}
+    return GitHubJob(tmp_path / "workspace", tmp_path / "temporary", env, {})
+
+
+def test_the_newest_is_installed_also_where_a_runner_keeps_its_tools(
+    own: GitHubJob, tmp_path: Path
+) -> None:
+    (tmp_path / "index").mkdir()
+    own.env |= {
+        "PATH": f"{sys.base_prefix}/bin:/usr/bin:/bin",
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(tmp_path / "index"),
+        "RUNNER_TOOL_CACHE": str(tmp_path / "tools"),
+    }
+    own.context = defaults(ACTION, {"bundle": str(tmp_path)})
+    for newest in ("1", "2"):
+        wheel(tmp_path / "index", newest)
+        done = own.run([FOUND])
+        assert done.returncode == 0, done.stderr
+        job = replace(own, env={**own.env})
+        own.env["PATH"] = own.env["PATH"].partition(":")[2]  # the next job does not have it
+        assert shell(job, "airgapbuild", "--version").stdout == f"airgapbuild {newest}\n"
+
+
+def wheel(folder: Path, version: str) -> None:
+    """A package of this name, of which nothing but its version is real."""
+    about = f"airgapbuild-{version}.dist-info"
+    files = {
+        "airgapbuild.py": f"def main():\n    print('airgapbuild {version}')\n",
+        f"{about}/METADATA": f"Metadata-Version: 2.1\nName: airgapbuild\nVersion: {version}\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{about}/entry_points.txt": "[console_scripts]\nairgapbuild = airgapbuild:main\n",
+    }
+    record = "".join(f"{name},,\n" for name in (*files, f"{about}/RECORD"))
+    with zipfile.ZipFile(folder / f"airgapbuild-{version}-py3-none-any.whl", "w") as archive:
+        for name, text in {**files, f"{about}/RECORD": record}.items():
+            archive.writestr(name, text)
+
+
 class TestTheToolOfABundle:
     """It runs only once it is trusted. No daemon is needed to see that."""
 
@@ -133,13 +179,6 @@ class TestTheToolOfABundle:
         signature = keys.sign((folder / "SHA256SUMS").read_bytes(), keys.make("sender"))
         (folder / "SHA256SUMS.sig").write_bytes(signature)
         return folder
-
-    @pytest.fixture
-    def own(self, tmp_path: Path, keys: Keys) -> GitHubJob:
-        for name in ("workspace", "temporary"):
-            (tmp_path / name).mkdir()
-        env = dict(keys.environ) | {"PATH": f"{keys.programs}:/usr/bin:/bin"}
-        return GitHubJob(tmp_path / "workspace", tmp_path / "temporary", env, {})
 
     def found(self, job: GitHubJob, shipped: Path, signers: Path | str = "") -> str | None:
         """What the tool says, None where the step refused it."""
