@@ -66,6 +66,8 @@ class Keep:
     content: MemorySource = field(default_factory=MemorySource)
     read: int = 0
     """How often it has given something away."""
+    failed: int = 0
+    """How often it has not, or has broken off."""
 
     def __post_init__(self) -> None:
         # Of its own, or another registry would be asked for what is the same.
@@ -129,7 +131,13 @@ class Keep:
     def _refusal(self, status: int, asked: Asked) -> Reply:
         shown = asked.authorization or ""
         plain = base64.b64decode(shown.partition(" ")[2]) if shown.startswith("Basic") else b""
-        return errors(status, "DENIED", f"no: {shown} {plain.decode()} {asked.body.decode()}")
+        said = f"no: {shown} {plain.decode()} {asked.body.decode()}"
+        return errors(status, "DENIED", said, self.later())
+
+    def later(self) -> dict[str, str]:
+        """After a second try, which is to be seen as well, whoever asks is to come in an hour."""
+        self.failed += 1
+        return {"Retry-After": "3600"} if self.failed > 1 else {}
 
 
 @dataclass
@@ -147,7 +155,7 @@ class Site:
 
     def fail(self, fault: str) -> None:
         for keep in self.keeps.values():
-            keep.fault = fault
+            keep.fault, keep.failed = fault, 0
 
     @property
     def secrets(self) -> set[str]:
@@ -215,7 +223,8 @@ def stored(asked: Asked, keeps: dict[str, Keep]) -> Reply:
     assert asked.authorization is None
     found = keep.found(name)
     if keep.fault == "cut":
-        return replace(found, cut=len(found.body) // 2)
+        later = keep.later()
+        return document(503, {}, later) if later else replace(found, cut=len(found.body) // 2)
     return replace(found, body=found.body[::-1]) if keep.fault == "wrong" else found
 
 
@@ -316,10 +325,11 @@ def test_every_place_is_read_and_no_secret_shows(site: Site) -> None:
 )
 def test_no_secret_shows_when_it_goes_wrong(site: Site, fault: str, codes: dict[str, int]) -> None:
     assert site.project.run("lock").returncode == 0
-    site.fail(fault)
     for command in (("lock", "--upgrade"), ("export",)):
+        site.fail(fault)
         done = site.project.run(*command, "-v", "--json")
         assert done.returncode == codes[command[0]], done.stderr
+        assert ("; try 2 of 5 for " in done.stderr) == (fault in {"500", "cut"})
         assert site.found(done) == []
 
 
