@@ -232,8 +232,8 @@ def test_an_interrupted_command_ends_at_once_and_leaves_nothing(
 
 
 def test_colours_are_for_terminals_or_on_request(project: Path) -> None:
-    assert "\x1b[" not in airgapbuild("lock", cwd=project).stderr
-    assert "\x1b[" in airgapbuild("lock", "--color", "always", cwd=project).stderr
+    assert "\x1b[" not in airgapbuild("lock", "--check", cwd=project).stderr
+    assert "\x1b[" in airgapbuild("lock", "--check", "--color", "always", cwd=project).stderr
 
 
 @pytest.fixture
