@@ -10,10 +10,9 @@ import atexit
 import gc
 import signal
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from airgapbuild.cli.build import build_command
 from airgapbuild.cli.check import check_command
@@ -30,6 +29,7 @@ from airgapbuild.cli.layout import layout_app
 from airgapbuild.cli.load import load_command
 from airgapbuild.cli.lock import lock_command
 from airgapbuild.cli.outdated import outdated_command
+from airgapbuild.cli.plain_help import make_plain
 from airgapbuild.cli.push import push_command
 from airgapbuild.cli.report import report_command
 from airgapbuild.cli.serve import serve_command
@@ -41,18 +41,6 @@ from airgapbuild.cli.verify import verify_command
 
 if TYPE_CHECKING:
     from types import FrameType
-
-
-class PlainUsage(TyperCommand):
-    """A command whose usage line has its arguments as they are written here.
-
-    Releases of typer differ in which brackets and dots they add to an argument's own word.
-    """
-
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401 - typer brings its click
-        """The words after the command's name."""
-        arguments = (it for it in self.get_params(ctx) if it.param_type_name == "argument")
-        return [self.options_metavar or "", *(it.metavar or "" for it in arguments)]
 
 
 app = typer.Typer(
@@ -96,8 +84,7 @@ app.command("env", rich_help_panel=_BUILDS)(env_command)
 app.command("push", rich_help_panel=_REGISTRY)(push_command)
 app.command("serve", rich_help_panel=_REGISTRY)(serve_command)
 app.command("source-policy", rich_help_panel=_REGISTRY)(source_policy_command)
-for registered in app.registered_commands:
-    registered.cls = PlainUsage
+make_plain(app)
 
 
 class Terminated(KeyboardInterrupt):
