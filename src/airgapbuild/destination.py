@@ -62,7 +62,7 @@ def places(
     owners: dict[Reference, LockedImage] = {}
     problems: list[str] = []
     for image in lock.image:
-        names = image.tagged or (image.ref.with_digest(image.digest),)
+        names = image.registry_names
         put = [
             _mirrored(lock, destination, it) if by_mirrors else destination.below(it)
             for it in names

@@ -56,7 +56,7 @@ def fill(supply: Supply, layout: Layout, image: LockedImage, progress: Progress)
             layout.put(blob, read(blob))
             task.advance(blob.size)
     top = _top(bundle, layout, image, found)
-    named = layout.name(top, tuple(str(name) for name in image.names or (image.ref,)))
+    named = layout.name(top, tuple(str(name) for name in image.layout_names))
     action = "loaded" if sent else "named" if named else "present"
     task.done(action)
     return Filled(platforms, top, action, sent)

@@ -100,7 +100,7 @@ def unload_layout(lock: Lock, layout: Layout) -> tuple[Undone, ...]:
         (name, image.digest)
         for image in lock.image
         if image.for_layout
-        for name in image.names or (image.ref,)
+        for name in image.layout_names
     ]
     found = [(name, _is_of(layout, held[name], top)) for name, top in wanted if name in held]
     if ours := {str(name): held[name] for name, is_same in found if is_same}:
