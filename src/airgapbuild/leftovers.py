@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airgapbuild.builder.wanted import made_from
-from airgapbuild.errors import AirgapbuildError, BundleError
+from airgapbuild.errors import AirgapbuildError
+from airgapbuild.files import reaching
 from airgapbuild.local_name import is_local, local_name
 from airgapbuild.oci.digest import digest_of, encoded, parse_digest, short
 
@@ -55,7 +56,7 @@ class Record:
         So does a load that fails with what it had done until then.
 
         Raises:
-            BundleError: the record's folder cannot be written.
+            UsageError: the record's folder cannot be written.
             DaemonError: the daemon does not say.
         """
         images, names = self._daemon.layer_chains().keys(), self._daemon.names()
@@ -102,12 +103,9 @@ class Record:
                 self._add(identifier)
 
     def _add(self, image: Digest) -> None:
-        try:
+        with reaching(self._folder, "XDG_DATA_HOME names another folder"):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._path(image).touch()
-        except OSError as error:
-            hint = "XDG_DATA_HOME names another folder"
-            raise BundleError(f"{error.filename}: {error.strerror}", hint=hint) from error
 
     def _drop(self, image: Digest) -> None:
         with suppress(OSError):  # it is found to be gone again the next time

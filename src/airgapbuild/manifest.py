@@ -34,6 +34,7 @@ from airgapbuild.document import (
     sorted_messages,
 )
 from airgapbuild.errors import ManifestError
+from airgapbuild.files import expanded
 from airgapbuild.local_name import digest_tag, local_name, named_by
 from airgapbuild.oci.platform import Platform, PlatformField
 from airgapbuild.oci.reference import (
@@ -117,7 +118,7 @@ def _tag(reference: Reference) -> Reference:
 
 def _absolute(path: Path, info: ValidationInfo) -> Path:
     folder: Path = (info.context or {}).get("folder", Path())
-    path = (folder / path.expanduser()).absolute()
+    path = (folder / expanded(path)).absolute()
     if not path.is_file():
         raise ValueError(f"there is no file '{path}'")
     return path

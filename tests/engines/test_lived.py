@@ -12,6 +12,7 @@ import pytest
 
 from airgapbuild.bundle.packaging import Packaging
 from airgapbuild.engine.daemon import Daemon
+from airgapbuild.errors import UsageError
 from airgapbuild.leftovers import Record, prune_builders
 from airgapbuild.load import LoadedImage, load_images, prove
 from airgapbuild.oci.layout import Layout
@@ -280,6 +281,14 @@ class User:
 
 def on(*pairs: tuple[Engine, Store]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("daemon", pairs, indirect=True, ids="-".join, scope="session")
+
+
+@on(("28.5", "containerd"))
+def test_a_record_that_cannot_be_written_is_told(machine: Machine, name: str) -> None:
+    (machine.folder / "loaded").touch()
+    with pytest.raises(UsageError, match="loaded: File exists") as caught:
+        machine.load_one(name)
+    assert caught.value.hint == "XDG_DATA_HOME names another folder"
 
 
 distinct = on(*DISTINCT)

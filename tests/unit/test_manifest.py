@@ -195,6 +195,11 @@ def test_a_policy_names_signers_and_a_serial(tmp_path: Path) -> None:
             "'docker-daemon:x' is no repository name",
         ),
         (
+            HEAD + IMAGE + '[registries."r.example"]\nca = "~nobody-of-this-name/ca.pem"',
+            'airgapbuild.toml:9: registries."r.example".ca: there is no file '
+            f"'{Path.cwd()}/~nobody-of-this-name/ca.pem'",
+        ),
+        (
             HEAD + IMAGE + "[bundle]\nattestation = false",
             "airgapbuild.toml:9: bundle.attestation: unknown key, did you mean 'attestations'?",
         ),
