@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import resource
 import subprocess
@@ -287,6 +288,18 @@ def test_loads_and_prunings_at_once_lose_nothing(tmp_path: Path) -> None:
     assert all(layout.blob_path(digest).exists() for digest in layout.images().values())
     prune(layout)
     assert set(held(layout)) == set(layout.images().values())
+
+
+def test_an_image_is_chosen_while_nobody_else_gives_names(tmp_path: Path) -> None:
+    layout, blob = Layout(tmp_path), descriptor_of(b"a")
+
+    def choose() -> Descriptor:
+        with (tmp_path / ".airgapbuild.lock").open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return blob
+
+    assert layout.name_chosen(choose, ("docker.io/library/a:1",)) == (blob, True)
+    assert layout.name_chosen(choose, ("docker.io/library/a:1",)) == (blob, False)
 
 
 def test_an_unload_waits_for_pruning(tmp_path: Path) -> None:

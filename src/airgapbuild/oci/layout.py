@@ -121,13 +121,24 @@ class Layout:
         Raises:
             BundleError: the folder's index.json is not one.
         """
+        return self.name_chosen(lambda: descriptor, names)[1]
+
+    def name_chosen(
+        self, choose: Callable[[], Descriptor], names: tuple[str, ...]
+    ) -> tuple[Descriptor, bool]:
+        """The same of an image that is chosen while nobody else gives or takes names.
+
+        Raises:
+            BundleError: the folder's index.json is not one.
+        """
         with self._file(_INDEX_LOCK) as file, self.reaching():
             self._lock(file, fcntl.LOCK_EX)
+            descriptor = choose()
             write_if_changed(self.path / "oci-layout", LAYOUT_FILE)
             entries = [entry for entry in self._entries() if _name_of(entry) not in names]
             entries += [_entry(descriptor, name) for name in names]
             entries.sort(key=lambda entry: (_name_of(entry) or "", str(entry.get("digest"))))
-            return self._write(entries)
+            return descriptor, self._write(entries)
 
     def roots(self) -> tuple[Digest, ...]:
         """All that index.json lists, with a name or without, in its order.
