@@ -59,7 +59,7 @@ class Record:
             UsageError: the record's folder cannot be written.
             DaemonError: the daemon does not say.
         """
-        images, names = self._daemon.layer_chains().keys(), self._daemon.names()
+        images, names = self._daemon.image_ids(), self._daemon.names()
         try:
             yield
         except AirgapbuildError:

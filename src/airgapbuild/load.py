@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from airgapbuild.builder.buildkitd import BUILDKITD_FILE
 from airgapbuild.builder.buildx import Buildx
 from airgapbuild.builder.wanted import made_from
-from airgapbuild.errors import DaemonError
+from airgapbuild.errors import BuilderError, DaemonError
 from airgapbuild.files import write_if_changed
 from airgapbuild.filling import fill
 from airgapbuild.leftovers import remove_node
@@ -123,11 +123,13 @@ def load_images(
         for image, other, its in nodes:
             its.check_node(image, other)
 
-    if not layout.path.exists():
+    is_new = not layout.path.exists()
+    if is_new:
         check()  # a load that is refused makes no folder
     fills = any(image.for_layout for image in wanted)
     with layout.filling() if fills else nullcontext(), pool(1, "layout") as beside:
-        check()  # now that nobody sweeps out what it finds there
+        if not is_new:
+            check()  # now that nobody sweeps out what it finds there
         # A daemon unpacks for seconds, and leaves a core to this.
         filled = {
             image.name: beside.submit(_to_layout, supply, layout, image, progress)
@@ -236,8 +238,16 @@ def load_builder(
     buildkitd = None
     if content := instance.nodes[0].files.get(BUILDKITD_FILE):
         buildkitd = config_folder / instance.name / BUILDKITD_FILE
-        changed |= write_if_changed(buildkitd, content)
+        changed |= _written(buildkitd, content)
     return LoadedBuilder(instance, buildkitd, changed)
+
+
+def _written(path: Path, content: bytes) -> bool:
+    try:
+        return write_if_changed(path, content)
+    except OSError as error:
+        hint = "XDG_CONFIG_HOME names another folder"
+        raise BuilderError(f"{error.filename or path}: {error.strerror}", hint=hint) from error
 
 
 def use(

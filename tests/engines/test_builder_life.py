@@ -85,6 +85,19 @@ def build(site: Site, folder: Path) -> str:
     return site.daemon.docker(*argv, config=site.config).stderr
 
 
+@pytest.mark.parametrize("daemon", [ENGINE], indirect=True, ids=["-".join(ENGINE)])
+def test_a_folder_for_buildkitd_toml_that_cannot_be_made_is_told(
+    daemon: BedDaemon, lock: Lock, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    store = InstanceStore(tmp_path / "buildx", tmp_path / "docker")
+    environ = {"DOCKER_HOST": daemon.host}
+    with Daemon.connect(find_endpoint(None, environ)) as held, pytest.raises(BuilderError) as told:
+        load_builder(instance_of(lock), [held], store, tmp_path / "file" / "config")
+    assert told.value.message.startswith(f"{tmp_path}/file")
+    assert "XDG_CONFIG_HOME" in str(told.value.hint)
+
+
 @each_buildx
 def test_every_buildx_lists_adopts_and_removes_it(
     site: Site, bundle: Path, lock: Lock, tmp_path: Path

@@ -6,6 +6,8 @@ imports what it runs when it runs: `--help` loads none of it.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -133,6 +135,8 @@ def airgapbuild(
 def main() -> None:
     """Runs the command line and exits with its code."""
     signal.signal(signal.SIGTERM, _terminate)
+    # Python would look for garbage in all modules before it frees them: a tenth of a second.
+    atexit.register(gc.freeze)
     try:
         app()
     except KeyboardInterrupt as interrupt:
