@@ -11,6 +11,7 @@ stale lock is known; and `checksum`, of the table's other keys, by which an edit
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import tomli_w
@@ -44,7 +45,7 @@ FILE_NAME: Final = "airgapbuild.lock"
 VERSION: Final = 1
 
 _HEADER = "# What `airgapbuild lock` decided. Do not edit: `export` and `load` go by it.\n\n"
-_RELOCK = "`airgapbuild lock` brings it up to date"
+_COMMENT = _HEADER.partition("\n")[0].encode()
 _EDITED = "restore it from version control, or delete it and run `airgapbuild lock`"
 
 
@@ -213,8 +214,8 @@ def write_lock(path: Path, lock: Lock) -> bool:
         raise LockError(f"{path}: {error.strerror}") from error
 
 
-def read_lock(path: Path) -> Lock:
-    """The lock in a file.
+def read_lock(path: Path, *, own: bool = False) -> Lock:
+    """The lock in a file; a manifest's `own`, which is a lock whatever it looks like.
 
     Raises:
         LockError: it is missing, no lock, of a newer version, or was edited.
@@ -222,30 +223,35 @@ def read_lock(path: Path) -> Lock:
     try:
         raw = path.read_bytes()
     except FileNotFoundError as error:
-        hint = "`airgapbuild lock` writes it from airgapbuild.toml"
+        hint = f"`airgapbuild lock --file MANIFEST` writes {path}"
+        if str(path) == FILE_NAME:
+            hint = "`airgapbuild lock` writes it from airgapbuild.toml"
         raise LockError(f"{path}: there is no such file", hint=hint) from error
+    except IsADirectoryError as error:
+        hint = f"give {path / FILE_NAME}"
+        raise LockError(f"{path}: {error.strerror}", hint=hint) from error
     except OSError as error:
         raise LockError(f"{path}: {error.strerror}") from error
-    return parse_lock(raw, str(path))
+    return parse_lock(raw, str(path), own=own)
 
 
-def parse_lock(raw: bytes, name: str) -> Lock:
+def parse_lock(raw: bytes, name: str, *, own: bool = False) -> Lock:
     """The lock in these bytes.
 
     Raises:
         LockError: see `read_lock`.
     """
+    is_lock = own or raw.removeprefix(BOM_UTF8).startswith(_COMMENT)
     try:
         document = parse_document(raw, name)
     except ValueError as error:
-        raise LockError(str(error), hint=_EDITED) from error
+        raise _unreadable(name, str(error), is_lock=is_lock) from error
     _check_version(document)
     try:
         lock = document.parse(Lock)
     except ValidationError as error:
-        raise LockError(
-            *sorted_messages(document.problems_of(error, Lock)), hint=_EDITED
-        ) from error
+        found = sorted_messages(document.problems_of(error, Lock))
+        raise _unreadable(name, *found, is_lock=is_lock) from error
     problems = [
         document.problem(("image", n), f"{image.name} was edited: its checksum does not match")
         for n, image in enumerate(lock.image)
@@ -304,7 +310,9 @@ def require_fresh(manifest: Manifest, lock: Lock, path: Path) -> None:
         LockError: it does not; one line for each reason.
     """
     if reasons := stale_reasons(manifest, lock):
-        raise LockError(*(f"{path}: stale: {reason}" for reason in reasons), hint=_RELOCK)
+        option = "" if str(path) == FILE_NAME else ", with the same --file,"
+        hint = f"`airgapbuild lock`{option} brings it up to date"
+        raise LockError(*(f"{path}: stale: {reason}" for reason in reasons), hint=hint)
 
 
 def _image_reasons(name: str, image: LockedImage, manifest: Manifest) -> list[str]:
@@ -333,6 +341,14 @@ def _toml(value: bool) -> str:
 
 def _list(items: Any) -> str:  # noqa: ANN401 - any iterable of strings
     return ", ".join(sorted(items))
+
+
+def _unreadable(name: str, *problems: str, is_lock: bool) -> LockError:
+    """Of a lock, its problems; of any other file, such as a manifest, that it is none."""
+    if is_lock:
+        return LockError(*problems, hint=_EDITED)
+    hint = f"give a bundle's folder or its {FILE_NAME}"
+    return LockError(f"{name}: is no {FILE_NAME}", hint=hint)
 
 
 def _check_version(document: Document) -> None:

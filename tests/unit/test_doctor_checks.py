@@ -455,7 +455,7 @@ def test_what_was_given_and_cannot_be_read_is_a_finding(site: Site, tmp_path: Pa
         environ, site.layout, tmp_path, host="unix:///x", given=tmp_path / "x.lock", seconds=5
     )
     found = only(check_given(seen))
-    assert (found.state, "not TOML" in found.what) == ("problem", True)
+    assert (found.state, found.what) == ("problem", f"{tmp_path}/x.lock: is no airgapbuild.lock")
 
 
 def test_a_proxy_before_the_daemon(site: Site) -> None:

@@ -118,7 +118,7 @@ def test_a_policy_names_signers_and_a_serial(tmp_path: Path) -> None:
         ),
         (
             HEAD + IMAGE + "tags = 3",
-            "airgapbuild.toml:8: images.buildkit.tags: must be a valid tuple, not 3",
+            "airgapbuild.toml:8: images.buildkit.tags: must be an array: [ … ], not 3",
         ),
         (
             HEAD + IMAGE + f'tags = ["x@sha256:{"0" * 64}"]',
@@ -239,7 +239,15 @@ def test_a_policy_names_signers_and_a_serial(tmp_path: Path) -> None:
         ),
         (
             HEAD + IMAGE + '[registries."docker.io"]\nhttp = "yes"',
-            "airgapbuild.toml:9: registries.\"docker.io\".http: must be a valid boolean, not 'yes'",
+            "airgapbuild.toml:9: registries.\"docker.io\".http: must be true or false, not 'yes'",
+        ),
+        (
+            HEAD + IMAGE.replace('"moby/buildkit:v0.34.2"', "true"),
+            "airgapbuild.toml:6: images.buildkit.ref: must be text in quotes, not true",
+        ),
+        (
+            HEAD + IMAGE + '[registries]\n"docker.io" = 3',
+            'airgapbuild.toml:9: registries."docker.io": must be a table, not 3',
         ),
         (
             HEAD + IMAGE + '[registries."docker.io/Library"]\nupstream = false',

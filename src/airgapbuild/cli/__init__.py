@@ -10,9 +10,10 @@ import atexit
 import gc
 import signal
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from airgapbuild.cli.build import build_command
 from airgapbuild.cli.check import check_command
@@ -34,11 +35,25 @@ from airgapbuild.cli.report import report_command
 from airgapbuild.cli.serve import serve_command
 from airgapbuild.cli.source_policy import source_policy_command
 from airgapbuild.cli.split import split_command
+from airgapbuild.cli.streams import guarded
 from airgapbuild.cli.unload import unload_command
 from airgapbuild.cli.verify import verify_command
 
 if TYPE_CHECKING:
     from types import FrameType
+
+
+class PlainUsage(TyperCommand):
+    """A command whose usage line has its arguments as they are written here.
+
+    Releases of typer differ in which brackets and dots they add to an argument's own word.
+    """
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401 - typer brings its click
+        """The words after the command's name."""
+        arguments = (it for it in self.get_params(ctx) if it.param_type_name == "argument")
+        return [self.options_metavar or "", *(it.metavar or "" for it in arguments)]
+
 
 app = typer.Typer(
     name="airgapbuild",
@@ -81,6 +96,8 @@ app.command("env", rich_help_panel=_BUILDS)(env_command)
 app.command("push", rich_help_panel=_REGISTRY)(push_command)
 app.command("serve", rich_help_panel=_REGISTRY)(serve_command)
 app.command("source-policy", rich_help_panel=_REGISTRY)(source_policy_command)
+for registered in app.registered_commands:
+    registered.cls = PlainUsage
 
 
 class Terminated(KeyboardInterrupt):
@@ -138,7 +155,8 @@ def main() -> None:
     # Python would look for garbage in all modules before it frees them: a tenth of a second.
     atexit.register(gc.freeze)
     try:
-        app()
+        with guarded():
+            app()
     except KeyboardInterrupt as interrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(getattr(interrupt, "exit_code", 130))

@@ -51,6 +51,6 @@ def fresh_lock(manifest: Manifest, path: Path) -> Lock:
     """
     from airgapbuild.lockfile import read_lock, require_fresh
 
-    lock = read_lock(path)
+    lock = read_lock(path, own=True)
     require_fresh(manifest, lock, path)
     return lock
