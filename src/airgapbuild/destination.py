@@ -63,7 +63,7 @@ def places(
     problems: list[str] = []
     lacking: dict[str, None] = {}
     for image in lock.image:
-        names = image.tagged or (image.ref.with_digest(image.digest),)
+        names = image.registry_names
         put = [
             _mirrored(lock, destination, it) if by_mirrors else destination.below(it)
             for it in names

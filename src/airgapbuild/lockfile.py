@@ -22,6 +22,7 @@ from airgapbuild.buildkitd import LockedBuildkitd
 from airgapbuild.document import Many, Table, meaning_of, parse_document, sorted_messages
 from airgapbuild.errors import LockError
 from airgapbuild.files import write_if_changed
+from airgapbuild.local_name import digest_tag, local_name, named_by
 from airgapbuild.manifest import (
     DAEMON_ROLES,
     Manifest,
@@ -30,7 +31,7 @@ from airgapbuild.manifest import (
     entry_digest,
 )
 from airgapbuild.oci.content import Descriptor
-from airgapbuild.oci.digest import Digest, DigestField, short
+from airgapbuild.oci.digest import Digest, DigestField
 from airgapbuild.oci.platform import PlatformField
 from airgapbuild.oci.reference import Reference, ReferenceField, SourceField, TagField
 
@@ -42,11 +43,6 @@ if TYPE_CHECKING:
 
 FILE_NAME: Final = "airgapbuild.lock"
 VERSION: Final = 1
-LOCAL_REGISTRY: Final = "127.0.0.1:1"
-"""The registry of the builder image's name in the daemon. Nothing listens there: the pull that
-buildx always tries first is refused at once, and the loaded image is used (see CONTRIBUTING)."""
-LOCAL_REPOSITORIES: Final = "airgapbuild/"
-"""What the repository begins with there."""
 
 _HEADER = "# What `airgapbuild lock` decided. Do not edit: `export` and `load` go by it.\n\n"
 _COMMENT = _HEADER.partition("\n")[0].encode()
@@ -122,6 +118,16 @@ class LockedImage(Table):
         return tuple(dict.fromkeys([*self.tagged, *builder]))
 
     @property
+    def layout_names(self) -> tuple[Reference, ...]:
+        """The names that the layout knows it by: its reference where it has no other."""
+        return self.names or (self.ref,)
+
+    @property
+    def registry_names(self) -> tuple[Reference, ...]:
+        """The names that a registry knows it by: its digest alone where it has no tag."""
+        return self.tagged or (self.ref.with_digest(self.digest),)
+
+    @property
     def is_builder(self) -> bool:
         """Whether a buildx builder runs this image."""
         return self.role == "builder"
@@ -144,14 +150,12 @@ class LockedImage(Table):
     @property
     def version_tag(self) -> str:
         """The reference's tag; the digest's first digits where it has none."""
-        return self.ref.tag or f"sha256-{short(self.digest)}"
+        return self.ref.tag or digest_tag(self.digest)
 
     @property
     def builder_name(self) -> Reference:
         """The name by which buildx starts it without asking a registry that could answer."""
-        named = self.ref if self.ref.registry else self.tags[0]
-        repository = LOCAL_REPOSITORIES + named.repository
-        return Reference(LOCAL_REGISTRY, repository, self.version_tag)
+        return local_name(named_by(self.ref, self.tags), self.version_tag)
 
     def on(self, platform: Platform) -> LockedPlatform | None:
         """The locked platform, None where the image was not locked for it."""
@@ -254,11 +258,25 @@ def parse_lock(raw: bytes, name: str, *, own: bool = False) -> Lock:
         if image.checksum != _checksum(image)
     ]
     problems += builder_problems(document)
+    problems += _name_problems(document, lock)
     if lock.builder and lock.builder.image and lock.builder_image is None:
         problems.append(document.problem(("builder", "image"), "is not locked"))
     if problems:
         raise LockError(*sorted_messages(problems), hint=_EDITED)
     return lock
+
+
+def _name_problems(document: Document, lock: Lock) -> list[tuple[int, str]]:
+    """Two images that would take one name from each other in the daemon or the layout."""
+    owners: dict[Reference, LockedImage] = {}
+    return [
+        document.problem(
+            ("image", n), f"{image.name} would take the name {name} from {owners[name].name}"
+        )
+        for n, image in enumerate(lock.image)
+        for name in image.layout_names
+        if owners.setdefault(name, image) is not image
+    ]
 
 
 def stale_reasons(manifest: Manifest, lock: Lock) -> tuple[str, ...]:

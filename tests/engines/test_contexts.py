@@ -6,6 +6,7 @@ FROM, `# syntax`, COPY --from and RUN --mount come out of the layout, for two ar
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,6 +108,21 @@ def test_an_image_that_was_not_loaded_fails_with_dockers_code(site: Site, tmp_pa
     done = site.airgapbuild("build", tmp_path)
     assert done.returncode == 1
     assert "never-bundled:1" in done.stderr
+
+
+@on_one
+def test_a_layout_is_read_through_a_link_where_buildx_would_cut_its_path(
+    site: Site, busybox: str, tmp_path: Path
+) -> None:
+    layout = next(site.home.rglob("oci-layout")).parent
+    odd = Path(shutil.copytree(layout, tmp_path / "job@2:3" / "layout"))
+    (tmp_path / "Dockerfile").write_text(f"FROM busybox:{busybox}\nRUN true\n")
+    done = site.airgapbuild("build", "--layout", odd, tmp_path)
+    assert done.returncode == 2
+    assert "buildx would cut the layout's path at its '@'" in done.stderr
+    (tmp_path / "link").symlink_to(odd)
+    done = site.airgapbuild("build", "--layout", tmp_path / "link", tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 @on_one

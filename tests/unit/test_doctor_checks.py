@@ -392,6 +392,15 @@ def test_a_layout_with_all_blobs(site: Site) -> None:
     assert (found.state, found.what) == ("ok", f"{site.layout.path}: a:1")
 
 
+def test_a_layout_at_a_path_that_buildx_cuts(site: Site) -> None:
+    layout = Layout(site.layout.path / "job@2")
+    assert states(check_layout(replace(site, layout=layout))) == ["ok"]
+    shelve(layout, "docker.io/library/a:1", "linux/amd64")
+    found = only(check_layout(replace(site, layout=layout)))
+    assert (found.state, found.why) == ("problem", "no build can take an image from it")
+    assert "symbolic link" in str(found.mend)
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 

@@ -251,6 +251,20 @@ def test_an_edited_digest_is_seen(lock: Lock) -> None:
         parse_lock(edited.encode(), "airgapbuild.lock")
 
 
+def test_two_images_of_one_local_name_are_refused(source: MemorySource, lock: Lock) -> None:
+    """As an older program locked them: the one would be run in the other's place."""
+    source.publish("corp.example/moby/buildkit:v0.34.2", "linux/amd64", "linux/arm64")
+    other = manifest(TEXT.replace('"moby/buildkit:v', '"corp.example/moby/buildkit:v'))
+    image = resolve(other, source).image[0].model_copy(update={"name": "other", "tags": ()})
+    both = lock.model_copy(update={"image": (*lock.image, image.seal())})
+    with pytest.raises(LockError) as caught:
+        parse_lock(render_lock(both), "airgapbuild.lock")
+    assert [line.partition(": ")[2] for line in caught.value.lines] == [
+        "image.2: other would take the name 127.0.0.1:1/airgapbuild/moby/buildkit:v0.34.2 from "
+        "buildkit"
+    ]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

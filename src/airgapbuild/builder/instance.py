@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airgapbuild.builder_tables import builder_name
 from airgapbuild.errors import BuilderError
-from airgapbuild.files import replacing
+from airgapbuild.files import home, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -139,8 +139,7 @@ class InstanceStore:
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> InstanceStore:
         """The store that buildx uses in this environment."""
-        home = Path(environ.get("HOME") or Path.home())
-        docker_folder = Path(environ.get("DOCKER_CONFIG") or home / ".docker")
+        docker_folder = Path(environ.get("DOCKER_CONFIG") or home(environ) / ".docker")
         return cls(Path(environ.get("BUILDX_CONFIG") or docker_folder / "buildx"), docker_folder)
 
     def read(self, name: str) -> StoredInstance | None:
