@@ -126,6 +126,17 @@ def test_a_layout_is_read_through_a_link_where_buildx_would_cut_its_path(
 
 
 @on_one
+def test_a_load_into_a_layout_that_no_build_could_read_is_refused(
+    site: Site, shipped: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / "job@2"
+    done = site.airgapbuild("load", "--layout", odd, shipped)
+    assert done.returncode == 2
+    assert "buildx would cut the layout's path at its '@'" in done.stderr
+    assert not odd.exists()
+
+
+@on_one
 def test_plain_docker_build_uses_the_builder_by_env(site: Site, tmp_path: Path) -> None:
     told = site.airgapbuild("env", "--format", "dotenv")
     assert told.returncode == 0, told.stderr

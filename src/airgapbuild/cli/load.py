@@ -255,7 +255,7 @@ def _say_images(console: Console, daemon: Daemon, images: tuple[LoadedImage, ...
             f"{loaded.action} ({size_words(loaded.sent)})" if loaded.sent else loaded.action,
         )
         for loaded in images
-        for name in loaded.image.names[:1] or (loaded.image.ref,)
+        for name in loaded.image.layout_names[:1]
     ]
     console.say(f"Docker {daemon.version}, {daemon.store} store, at {daemon.endpoint.host}")
     console.table(("IMAGE", "NAME", "IN", "PLATFORMS", ""), rows)
