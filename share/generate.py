@@ -37,7 +37,9 @@ _TAIL = """\
 The manifest. It has a JSON Schema.
 .TP
 .I airgapbuild.lock
-What was pinned, beside the manifest.
+What was pinned, beside the manifest; of
+.IR x.toml ,
+.IR x.lock .
 .TP
 .I bundles/NAME
 The bundle that
@@ -50,8 +52,16 @@ The OCI layout of loaded base and frontend images.
 .I $XDG_CONFIG_HOME/airgapbuild/NAME/buildkitd.toml
 What the builder has for a configuration.
 .TP
+.I $XDG_DATA_HOME/airgapbuild/loaded
+What
+.B load
+brought, for
+.BR unload .
+.TP
 .I $XDG_CACHE_HOME/airgapbuild
-What an interrupted export had fetched.
+Scratch, what airgapbuild.pyz unpacks, and
+.BR serve 's
+layout of compact bundles.
 .SH ENVIRONMENT
 .TP
 .BR DOCKER_HOST ", " DOCKER_CONTEXT ", " DOCKER_TLS_VERIFY ", " DOCKER_CERT_PATH ", " DOCKER_CONFIG

@@ -7,6 +7,7 @@ for by digest.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from typing import TYPE_CHECKING
 
 from airgapbuild.bundle.baseline import Baseline, HeldLayer
@@ -65,7 +66,7 @@ def _read(path: Path, source: Source, progress: Progress, *, raw: bool) -> Basel
             content = file.read(_MAX_INVENTORY)
     except OSError as error:
         raise BundleError(f"{path}: {error.strerror}") from error
-    if content.lstrip().startswith(b"{"):
+    if content.removeprefix(BOM_UTF8).lstrip().startswith(b"{"):
         return _of_inventory(content, str(path))
     return _of_lock(parse_lock(content, str(path)), source, raw=raw)
 

@@ -9,7 +9,7 @@ from airgapbuild.errors import UsageError
 from airgapbuild.oci.reference import Reference, parse_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from airgapbuild.lockfile import Lock, LockedImage
 
@@ -61,8 +61,9 @@ def places(
     found: dict[str, tuple[Reference, ...]] = {}
     owners: dict[Reference, LockedImage] = {}
     problems: list[str] = []
+    lacking: dict[str, None] = {}
     for image in lock.image:
-        names = image.tagged or (image.ref.with_digest(image.digest),)
+        names = image.registry_names
         put = [
             _mirrored(lock, destination, it) if by_mirrors else destination.below(it)
             for it in names
@@ -72,6 +73,9 @@ def places(
             for name, place in zip(names, put, strict=True)
             if place is None
         ]
+        lacking |= {
+            name.registry: None for name, place in zip(names, put, strict=True) if place is None
+        }
         found[image.name] = tuple(dict.fromkeys(place for place in put if place))
         problems += [
             f"{place.familiar}: is the place of both {owner.name} and {image.name}"
@@ -79,8 +83,15 @@ def places(
             if (owner := owners.setdefault(place, image)) is not image
         ]
     if problems:
-        raise UsageError(*problems, hint="push with or without --rewrite, or with another prefix")
+        raise UsageError(*problems, hint=_hint(destination, lacking, by_mirrors=by_mirrors))
     return found
+
+
+def _hint(destination: Destination, lacking: Iterable[str], *, by_mirrors: bool) -> str:
+    if tables := ", ".join(f'[buildkitd.registry."{registry}"]' for registry in lacking):
+        return f"push without --rewrite, or give {tables} a mirror at {destination}"
+    paths = f"give their registries mirrors of different paths at {destination} in [buildkitd]"
+    return paths if by_mirrors else f"{paths}, and push with --rewrite"
 
 
 def _mirrored(lock: Lock, destination: Destination, name: Reference) -> Reference | None:

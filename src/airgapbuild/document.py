@@ -11,6 +11,7 @@ import difflib
 import json
 import re
 import tomllib
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, get_args
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 _Key: TypeAlias = tuple[str | int, ...]
 _T = TypeVar("_T")
 _M = TypeVar("_M", bound=BaseModel)
+
+BYTE_ORDER_MARK = "begins with a byte-order mark: save it as UTF-8 without one"
+"""What is wrong with a document of some editors for Windows."""
 
 Many = Annotated[tuple[_T, ...], Strict(strict=False)]
 """An array of a document, as a tuple."""
@@ -46,6 +50,16 @@ _DEEP = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ 
 """A dotted key of so many parts that tomllib would take its time, which grows with their square."""
 _OPENING = ("[", "{")
 _CLOSING = ("]", "}")
+_MUST_BE = {
+    "tuple_type": "must be an array: [ … ]",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "bool_type": "must be true or false",
+    "string_type": "must be text in quotes",
+    "int_type": "must be a whole number",
+}
+"""What people know by other words than Python's."""
 _POSITION = re.compile(r" \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$")
 
 
@@ -108,6 +122,8 @@ def parse_document(raw: bytes, name: str) -> Document:
         ValueError: they are not UTF-8 or not TOML; the message has file, line and column.
     """
     deep = f"{name}: not TOML that anybody wrote: nested too deeply"
+    if raw.startswith(BOM_UTF8):
+        raise ValueError(f"{name}:1: {BYTE_ORDER_MARK}")
     try:
         text = raw.decode()
         if _DEEP.search(text):
@@ -245,9 +261,11 @@ def _message(item: Any, model: type[BaseModel]) -> str:  # noqa: ANN401 - pydant
             return str(item["ctx"]["error"])
         case "too_short":
             return "must not be empty"
-    text: str = item["msg"]
+    text: str = _MUST_BE.get(item["type"]) or item["msg"]
     given = item["input"]
-    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
+    shown = f", not {given!r}" if isinstance(given, str | int | float) else ""
+    if isinstance(given, bool):
+        shown = f", not {json.dumps(given)}"
     return text.replace("Input should be", "must be", 1) + shown
 
 

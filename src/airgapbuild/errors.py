@@ -41,7 +41,7 @@ class AirgapbuildError(Exception):
 
 
 class UsageError(AirgapbuildError):
-    """The arguments do not fit together or name what is not there."""
+    """The arguments do not fit together, or name what is not there or cannot be used."""
 
     exit_code = 2
     kind = "usage"

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 from airgapbuild.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _UMASK_PROOF = 0o644
 
@@ -24,6 +24,37 @@ def must_exist(path: Path) -> None:
     """
     if not path.exists():
         raise UsageError(f"{path}: there is no such file or folder")
+
+
+def home(environ: Mapping[str, str]) -> Path:
+    """The user's own folder: `$HOME`, else the one that the system knows.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    try:
+        return Path(environ.get("HOME") or Path.home())
+    except RuntimeError as error:
+        what = "this user has no home folder: HOME is not set, and the system knows none"
+        raise UsageError(what, hint="set HOME to a folder of the user's") from error
+
+
+def expanded(path: Path) -> Path:
+    """The path with a leading `~` or `~user` put in; as it is where nobody knows that user."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises RuntimeError
+
+
+@contextmanager
+def reaching(folder: Path, hint: str) -> Iterator[None]:
+    """While it lasts, what the system refuses in a folder of the user's is told in words.
+
+    Raises:
+        UsageError: a file cannot be read or written, with a hint at another folder.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{error.filename or folder}: {error.strerror}", hint=hint) from error
 
 
 @contextmanager

@@ -8,11 +8,12 @@ layout's blobs. No names, no image IDs, no hosts, no times.
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field, NonNegativeInt, ValidationError
 
-from airgapbuild.document import Many, Table
+from airgapbuild.document import BYTE_ORDER_MARK, Many, Table
 from airgapbuild.errors import BundleError, UsageError
 from airgapbuild.files import write_if_changed
 from airgapbuild.oci.content import json_object
@@ -89,6 +90,8 @@ def parse_inventory(raw: bytes, what: str) -> Inventory:
     Raises:
         BundleError: they are none, or of a newer version.
     """
+    if raw.startswith(BOM_UTF8):
+        raise BundleError(f"{what}: {BYTE_ORDER_MARK}")
     try:
         document = json_object(raw)
     except ValueError as error:

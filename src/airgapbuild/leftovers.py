@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airgapbuild.builder.wanted import made_from
-from airgapbuild.errors import AirgapbuildError, BundleError
-from airgapbuild.lockfile import LOCAL_REGISTRY, LOCAL_REPOSITORIES
+from airgapbuild.errors import AirgapbuildError
+from airgapbuild.files import reaching
+from airgapbuild.local_name import is_local, local_name
 from airgapbuild.oci.digest import digest_of, encoded, parse_digest, short
 
 if TYPE_CHECKING:
@@ -55,10 +56,10 @@ class Record:
         So does a load that fails with what it had done until then.
 
         Raises:
-            BundleError: the record's folder cannot be written.
+            UsageError: the record's folder cannot be written.
             DaemonError: the daemon does not say.
         """
-        images, names = self._daemon.layer_chains().keys(), self._daemon.names()
+        images, names = self._daemon.image_ids(), self._daemon.names()
         try:
             yield
         except AirgapbuildError:
@@ -102,12 +103,9 @@ class Record:
                 self._add(identifier)
 
     def _add(self, image: Digest) -> None:
-        try:
+        with reaching(self._folder, "XDG_DATA_HOME names another folder"):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._path(image).touch()
-        except OSError as error:
-            hint = "XDG_DATA_HOME names another folder"
-            raise BundleError(f"{error.filename}: {error.strerror}", hint=hint) from error
 
     def _drop(self, image: Digest) -> None:
         with suppress(OSError):  # it is found to be gone again the next time
@@ -145,25 +143,28 @@ def remove_node(node: Node, daemon: Daemon) -> bool:
 def prune_builders(lock: Lock, daemon: Daemon) -> tuple[OlderBuilder, ...]:
     """Removes builder images of ours that the lock does not name, under the names from us.
 
-    Those are the one below `127.0.0.1:1/airgapbuild/` and all in the repository that it tells. A
-    name in another repository is somebody else's: for its sake the image stays. An image that a
-    container uses stays with all its names.
+    Those are the local one, and the one that it goes with, of the same tag, if that lies in a
+    repository of which the lock has a builder image. Any other name may be somebody else's, and
+    what the lock names is wanted: for their sake the image stays. An image that a container uses
+    stays with all its names.
 
     Raises:
         DaemonError: the daemon does not say, or refuses.
     """
-    wanted = {image.builder_name for image in lock.image if image.is_builder}
+    builders = [image for image in lock.image if image.is_builder]
+    repositories = {name.name for image in builders for name in image.tagged}
+    named = {name for image in lock.image for name in image.names}
     names = daemon.names()
-    ours = {name: image for name, image in names.items() if _is_ours(name)}
-    needed = {names[name] for name in wanted & names.keys()}
+    ours = {name: image for name, image in names.items() if is_local(name) and name not in named}
+    needed = {names[it.builder_name] for it in builders if it.builder_name in names}
     found = []
     for image in sorted(set(ours.values()) - needed):
         local = {name for name in ours if ours[name] == image}
-        repositories = {name.repository.removeprefix(LOCAL_REPOSITORIES) for name in local}
         given = sorted(
             name
-            for name in names
-            if names[name] == image and (name in local or name.repository in repositories)
+            for name in names.keys() - named
+            if names[name] == image
+            and (name in local or (name.name in repositories and _local(name) in local))
         )
         older = OlderBuilder(image, tuple(given), daemon.users(image))
         if not older.users:
@@ -173,5 +174,5 @@ def prune_builders(lock: Lock, daemon: Daemon) -> tuple[OlderBuilder, ...]:
     return tuple(found)
 
 
-def _is_ours(name: Reference) -> bool:
-    return name.registry == LOCAL_REGISTRY and name.repository.startswith(LOCAL_REPOSITORIES)
+def _local(name: Reference) -> Reference | None:
+    return local_name(name, name.tag) if name.tag else None

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from airgapbuild.builder.buildkitd import BUILDKITD_FILE
 from airgapbuild.builder.buildx import Buildx
+from airgapbuild.builder.contexts import check_folder
 from airgapbuild.builder.wanted import made_from
 from airgapbuild.errors import DaemonError
-from airgapbuild.files import write_if_changed
+from airgapbuild.files import reaching, write_if_changed
 from airgapbuild.filling import fill
 from airgapbuild.leftovers import remove_node
 from airgapbuild.older import OlderLayers
@@ -113,6 +114,7 @@ def load_images(
             image that it concerns. What a differential bundle leaves out is nowhere; nothing was
             sent of any image.
         DaemonError: the daemon did not take an image, or holds another one afterwards.
+        UsageError: no build could read the layout at its path; nothing was sent.
     """
     supply, wanted = _supply(proven, daemon, layout), proven.bundle.lock.image
     builder = proven.bundle.lock.builder_image
@@ -123,11 +125,15 @@ def load_images(
         for image, other, its in nodes:
             its.check_node(image, other)
 
-    if not layout.path.exists():
-        check()  # a load that is refused makes no folder
     fills = any(image.for_layout for image in wanted)
+    if fills:
+        check_folder(layout)
+    is_new = not layout.path.exists()
+    if is_new:
+        check()  # a load that is refused makes no folder
     with layout.filling() if fills else nullcontext(), pool(1, "layout") as beside:
-        check()  # now that nobody sweeps out what it finds there
+        if not is_new:
+            check()  # now that nobody sweeps out what it finds there
         # A daemon unpacks for seconds, and leaves a core to this.
         filled = {
             image.name: beside.submit(_to_layout, supply, layout, image, progress)
@@ -224,7 +230,8 @@ def load_builder(
     would go on using it: the next start makes it anew.
 
     Raises:
-        BuilderError: the name is taken by something else, or the files cannot be written.
+        BuilderError: the name is taken by something else, or its file cannot be written.
+        UsageError: buildkitd.toml cannot be written.
     """
     changed = store.write(instance)
     for node, daemon in zip(instance.nodes, nodes, strict=False):
@@ -236,7 +243,8 @@ def load_builder(
     buildkitd = None
     if content := instance.nodes[0].files.get(BUILDKITD_FILE):
         buildkitd = config_folder / instance.name / BUILDKITD_FILE
-        changed |= write_if_changed(buildkitd, content)
+        with reaching(buildkitd, "XDG_CONFIG_HOME names another folder"):
+            changed |= write_if_changed(buildkitd, content)
     return LoadedBuilder(instance, buildkitd, changed)
 
 

@@ -11,6 +11,7 @@ stale lock is known; and `checksum`, of the table's other keys, by which an edit
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import tomli_w
@@ -21,6 +22,7 @@ from airgapbuild.buildkitd import LockedBuildkitd
 from airgapbuild.document import Many, Table, meaning_of, parse_document, sorted_messages
 from airgapbuild.errors import LockError
 from airgapbuild.files import write_if_changed
+from airgapbuild.local_name import digest_tag, local_name, named_by
 from airgapbuild.manifest import (
     DAEMON_ROLES,
     Manifest,
@@ -29,7 +31,7 @@ from airgapbuild.manifest import (
     entry_digest,
 )
 from airgapbuild.oci.content import Descriptor
-from airgapbuild.oci.digest import Digest, DigestField, short
+from airgapbuild.oci.digest import Digest, DigestField
 from airgapbuild.oci.platform import PlatformField
 from airgapbuild.oci.reference import Reference, ReferenceField, SourceField, TagField
 
@@ -41,14 +43,9 @@ if TYPE_CHECKING:
 
 FILE_NAME: Final = "airgapbuild.lock"
 VERSION: Final = 1
-LOCAL_REGISTRY: Final = "127.0.0.1:1"
-"""The registry of the builder image's name in the daemon. Nothing listens there: the pull that
-buildx always tries first is refused at once, and the loaded image is used (see CONTRIBUTING)."""
-LOCAL_REPOSITORIES: Final = "airgapbuild/"
-"""What the repository begins with there."""
 
 _HEADER = "# What `airgapbuild lock` decided. Do not edit: `export` and `load` go by it.\n\n"
-_RELOCK = "`airgapbuild lock` brings it up to date"
+_COMMENT = _HEADER.partition("\n")[0].encode()
 _EDITED = "restore it from version control, or delete it and run `airgapbuild lock`"
 
 
@@ -121,6 +118,16 @@ class LockedImage(Table):
         return tuple(dict.fromkeys([*self.tagged, *builder]))
 
     @property
+    def layout_names(self) -> tuple[Reference, ...]:
+        """The names that the layout knows it by: its reference where it has no other."""
+        return self.names or (self.ref,)
+
+    @property
+    def registry_names(self) -> tuple[Reference, ...]:
+        """The names that a registry knows it by: its digest alone where it has no tag."""
+        return self.tagged or (self.ref.with_digest(self.digest),)
+
+    @property
     def is_builder(self) -> bool:
         """Whether a buildx builder runs this image."""
         return self.role == "builder"
@@ -143,14 +150,12 @@ class LockedImage(Table):
     @property
     def version_tag(self) -> str:
         """The reference's tag; the digest's first digits where it has none."""
-        return self.ref.tag or f"sha256-{short(self.digest)}"
+        return self.ref.tag or digest_tag(self.digest)
 
     @property
     def builder_name(self) -> Reference:
         """The name by which buildx starts it without asking a registry that could answer."""
-        named = self.ref if self.ref.registry else self.tags[0]
-        repository = LOCAL_REPOSITORIES + named.repository
-        return Reference(LOCAL_REGISTRY, repository, self.version_tag)
+        return local_name(named_by(self.ref, self.tags), self.version_tag)
 
     def on(self, platform: Platform) -> LockedPlatform | None:
         """The locked platform, None where the image was not locked for it."""
@@ -209,8 +214,8 @@ def write_lock(path: Path, lock: Lock) -> bool:
         raise LockError(f"{path}: {error.strerror}") from error
 
 
-def read_lock(path: Path) -> Lock:
-    """The lock in a file.
+def read_lock(path: Path, *, own: bool = False) -> Lock:
+    """The lock in a file; a manifest's `own`, which is a lock whatever it looks like.
 
     Raises:
         LockError: it is missing, no lock, of a newer version, or was edited.
@@ -218,41 +223,60 @@ def read_lock(path: Path) -> Lock:
     try:
         raw = path.read_bytes()
     except FileNotFoundError as error:
-        hint = "`airgapbuild lock` writes it from airgapbuild.toml"
+        hint = f"`airgapbuild lock --file MANIFEST` writes {path}"
+        if str(path) == FILE_NAME:
+            hint = "`airgapbuild lock` writes it from airgapbuild.toml"
         raise LockError(f"{path}: there is no such file", hint=hint) from error
+    except IsADirectoryError as error:
+        hint = f"give {path / FILE_NAME}"
+        raise LockError(f"{path}: {error.strerror}", hint=hint) from error
     except OSError as error:
         raise LockError(f"{path}: {error.strerror}") from error
-    return parse_lock(raw, str(path))
+    return parse_lock(raw, str(path), own=own)
 
 
-def parse_lock(raw: bytes, name: str) -> Lock:
+def parse_lock(raw: bytes, name: str, *, own: bool = False) -> Lock:
     """The lock in these bytes.
 
     Raises:
         LockError: see `read_lock`.
     """
+    is_lock = own or raw.removeprefix(BOM_UTF8).startswith(_COMMENT)
     try:
         document = parse_document(raw, name)
     except ValueError as error:
-        raise LockError(str(error), hint=_EDITED) from error
+        raise _unreadable(name, str(error), is_lock=is_lock) from error
     _check_version(document)
     try:
         lock = document.parse(Lock)
     except ValidationError as error:
-        raise LockError(
-            *sorted_messages(document.problems_of(error, Lock)), hint=_EDITED
-        ) from error
+        found = sorted_messages(document.problems_of(error, Lock))
+        raise _unreadable(name, *found, is_lock=is_lock) from error
     problems = [
         document.problem(("image", n), f"{image.name} was edited: its checksum does not match")
         for n, image in enumerate(lock.image)
         if image.checksum != _checksum(image)
     ]
     problems += builder_problems(document)
+    problems += _name_problems(document, lock)
     if lock.builder and lock.builder.image and lock.builder_image is None:
         problems.append(document.problem(("builder", "image"), "is not locked"))
     if problems:
         raise LockError(*sorted_messages(problems), hint=_EDITED)
     return lock
+
+
+def _name_problems(document: Document, lock: Lock) -> list[tuple[int, str]]:
+    """Two images that would take one name from each other in the daemon or the layout."""
+    owners: dict[Reference, LockedImage] = {}
+    return [
+        document.problem(
+            ("image", n), f"{image.name} would take the name {name} from {owners[name].name}"
+        )
+        for n, image in enumerate(lock.image)
+        for name in image.layout_names
+        if owners.setdefault(name, image) is not image
+    ]
 
 
 def stale_reasons(manifest: Manifest, lock: Lock) -> tuple[str, ...]:
@@ -286,7 +310,9 @@ def require_fresh(manifest: Manifest, lock: Lock, path: Path) -> None:
         LockError: it does not; one line for each reason.
     """
     if reasons := stale_reasons(manifest, lock):
-        raise LockError(*(f"{path}: stale: {reason}" for reason in reasons), hint=_RELOCK)
+        option = "" if str(path) == FILE_NAME else ", with the same --file,"
+        hint = f"`airgapbuild lock`{option} brings it up to date"
+        raise LockError(*(f"{path}: stale: {reason}" for reason in reasons), hint=hint)
 
 
 def _image_reasons(name: str, image: LockedImage, manifest: Manifest) -> list[str]:
@@ -315,6 +341,14 @@ def _toml(value: bool) -> str:
 
 def _list(items: Any) -> str:  # noqa: ANN401 - any iterable of strings
     return ", ".join(sorted(items))
+
+
+def _unreadable(name: str, *problems: str, is_lock: bool) -> LockError:
+    """Of a lock, its problems; of any other file, such as a manifest, that it is none."""
+    if is_lock:
+        return LockError(*problems, hint=_EDITED)
+    hint = f"give a bundle's folder or its {FILE_NAME}"
+    return LockError(f"{name}: is no {FILE_NAME}", hint=hint)
 
 
 def _check_version(document: Document) -> None:

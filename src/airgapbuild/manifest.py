@@ -34,6 +34,8 @@ from airgapbuild.document import (
     sorted_messages,
 )
 from airgapbuild.errors import ManifestError
+from airgapbuild.files import expanded
+from airgapbuild.local_name import digest_tag, local_name, named_by
 from airgapbuild.oci.platform import Platform, PlatformField
 from airgapbuild.oci.reference import (
     Reference,
@@ -116,7 +118,7 @@ def _tag(reference: Reference) -> Reference:
 
 def _absolute(path: Path, info: ValidationInfo) -> Path:
     folder: Path = (info.context or {}).get("folder", Path())
-    path = (folder / path.expanduser()).absolute()
+    path = (folder / expanded(path)).absolute()
     if not path.is_file():
         raise ValueError(f"there is no file '{path}'")
     return path
@@ -324,6 +326,7 @@ def parse_manifest(raw: bytes, name: str, *, folder: Path) -> Manifest:
         *builder_problems(document),
         *_builder_image_problems(document),
         *_name_problems(document),
+        *_local_name_problems(document),
         *_registry_problems(document),
         *_nameless_problems(document),
         *_level_problems(document),
@@ -384,6 +387,31 @@ def _name_problems(document: Document) -> list[tuple[int, str]]:
                 what = f"'{text}' is also a name of [images.{owners[name]}]"
                 problems.append(document.problem(("images", key, *path), what))
     return problems
+
+
+def _local_name_problems(document: Document) -> list[tuple[int, str]]:
+    """Two builder images with one local name, which does not tell the registry."""
+    owners: dict[Reference, str] = {}
+    images = _table(document.values, "images")
+    problems = []
+    for key in images:
+        local = _local_name(_table(images, key))
+        if local and owners.setdefault(local, key) != key:
+            what = (
+                f"a builder would know it by {local}, as it would [images.{owners[local]}]: "
+                'give one of the two role = "tool", or take another version'
+            )
+            problems.append(document.problem(("images", key, "ref"), what))
+    return problems
+
+
+def _local_name(entry: dict[str, Any]) -> Reference | None:
+    """The local name of a builder's image; None of another, and where the entry does not tell."""
+    ref, tags = _parsed(entry.get("ref")), [tag for it in _tags(entry) if (tag := _parsed(it))]
+    if _role(entry) != "builder" or ref is None or not (ref.registry or tags):
+        return None
+    version = ref.tag or (ref.digest and digest_tag(ref.digest))
+    return local_name(named_by(ref, tags), version) if version else None
 
 
 _OF_A_HOST = ("http", "insecure", "ca", "cert", "key")

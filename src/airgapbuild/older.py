@@ -8,7 +8,7 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Final
 
 from airgapbuild.bundle.layers import raw
-from airgapbuild.bundle.older import OlderLayer, ReadableLayer, copied, laid_out, unnamed
+from airgapbuild.bundle.older import OlderLayer, ReadableLayer, copied, laid_out
 from airgapbuild.engine.archive import saved_files
 from airgapbuild.errors import IntegrityError
 from airgapbuild.oci.content import Descriptor
@@ -81,12 +81,12 @@ class OlderLayers:
         holders = [it for it, chain in self.daemon.layer_chains().items() if digest in chain]
         for identifier in holders:
             for _, length, content in saved_files(self.daemon.save(identifier), identifier):
-                file = unnamed(self.scratch)
                 blob = Descriptor(media_type="", digest=digest, size=length)
                 with suppress(IntegrityError):
-                    if copied(raw(blob, content.chunks()), size, file) == digest:
+                    file, got = copied(raw(blob, content.chunks()), size, self.scratch)
+                    if got == digest:
                         return OlderLayer(digest, file)
-                file.close()
+                    file.close()
         return None
 
 

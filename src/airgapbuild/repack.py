@@ -28,7 +28,7 @@ from airgapbuild.bundle.index import (
 )
 from airgapbuild.bundle.parts import PartWriter, part_lengths
 from airgapbuild.bundle.reader import Bundle, open_bundle, peek, summed
-from airgapbuild.bundle.survey import compare
+from airgapbuild.bundle.survey import compare, must_be_folder
 from airgapbuild.bundle.writer import claimed, sums_of, write_index
 from airgapbuild.errors import BundleError
 from airgapbuild.files import write_if_changed
@@ -64,8 +64,7 @@ def repack_folder(folder: Path, part_size: int | None, *, progress: Progress = S
         IntegrityError: a file is not what the sums say. The tarballs before it are packed anew.
     """
     try:
-        if not folder.is_dir():
-            raise BundleError(f"{folder}: there is no such folder")
+        must_be_folder(folder)
         with claimed(folder):
             bundle = _sound(folder, progress)
             names = {file.name for file in bundle.index.files if file.image}

@@ -54,7 +54,7 @@ def _moved(
     lock: Lock, image: LockedImage, place: Destination | None
 ) -> Iterator[tuple[Reference, Reference]]:
     """Each name by which a build may ask for the image, and what it gets for it."""
-    for name in image.tagged or (image.ref,):
+    for name in image.registry_names:
         pinned = name.with_digest(image.digest)
         there = place or _first_mirror(lock, name.registry)
         target = there.below(pinned) if there else pinned

@@ -93,18 +93,19 @@ def unload_layout(lock: Lock, layout: Layout) -> tuple[Undone, ...]:
     """The lock's names in the layout, where they are still those of the images that were locked.
 
     Raises:
-        BundleError: the layout's index.json is not one, or cannot be written.
+        BundleError: the layout's index.json is not one.
     """
     held = layout.images()
     wanted = [
         (name, image.digest)
         for image in lock.image
         if image.for_layout
-        for name in image.names or (image.ref,)
+        for name in image.layout_names
     ]
     found = [(name, _is_of(layout, held[name], top)) for name, top in wanted if name in held]
     if ours := {str(name): held[name] for name, is_same in found if is_same}:
-        layout.unname(ours)
+        with layout.filling():
+            layout.unname(ours)
     return tuple(
         Undone("layout", str(name), None if is_same else _another(held[name]))
         for name, is_same in found

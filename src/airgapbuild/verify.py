@@ -24,7 +24,7 @@ from airgapbuild.bundle.index import (
 from airgapbuild.bundle.parts import UnreadableError
 from airgapbuild.bundle.reader import Bundle, summed
 from airgapbuild.bundle.signature import ANY, Policy, is_signed
-from airgapbuild.bundle.survey import Problem, Survey, lacking, shown, survey
+from airgapbuild.bundle.survey import Problem, Survey, lacking, shown, survey, with_file
 from airgapbuild.errors import AirgapbuildError, BundleError, IntegrityError
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
 from airgapbuild.progress import SILENT, Progress, Task
@@ -188,7 +188,7 @@ def _check(folder: Path, file: BundledFile, bundle: Bundle | None, task: Task) -
         with summed(folder, file, task) as read:
             inside = _inside(bundle, file, read) if bundle and file.image else None
     except UnreadableError as error:
-        return [Problem(error.name, error, (error.name,))]
+        return [with_file(error.name, error, (error.name,))]
     wrong = read.wrong()
     if inside and not wrong:
         return [Problem(file.stored[0].name, inside, remedy=_NO_COPY_HELPS)]

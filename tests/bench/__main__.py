@@ -54,6 +54,8 @@ def measure_row(row: Row, stage: Stage, rounds: int) -> Measured:
                     print(f"{row.name}  {tool.name}  {usage.wall:.3f} s", file=sys.stderr)
     except (BenchError, BedError, NotReadyError) as error:
         return Measured(row.name, row.what, lacking=str(error))
+    finally:
+        stage.end_row()
     ordered = [results[tool.name] for tool in tools]
     return Measured(row.name, row.what, ordered)
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bench.measure import OURS, Command, Tool
@@ -19,6 +17,7 @@ from tests.support.program import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 ENGINE: Engine = "newest"
 _PEER = "peer"
@@ -29,10 +28,14 @@ def new_site(
     stage: Stage, store: Store, kind: Kind = "closed", engine: Engine = ENGINE
 ) -> Iterator[Site]:
     """A new daemon with nothing in it, and a user of it."""
-    folder = Path(tempfile.mkdtemp(dir=stage.folder))
+    folder = stage.new_site()
     (folder / "home").mkdir()
+    (folder / "data").mkdir()
     config = docker_config(stage.bed, folder / "config")
-    with Namespace(kind) as inside, Daemon.start(stage.bed, engine, store, inside) as daemon:
+    with (
+        Namespace(kind) as inside,
+        Daemon.start(stage.bed, engine, store, inside, data=folder / "data") as daemon,
+    ):
         yield Site(daemon, config, folder / "home")
 
 

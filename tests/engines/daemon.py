@@ -112,16 +112,21 @@ class Daemon(process.Service):
         *,
         tls: bool = False,
         data_size_mb: int | None = None,
+        data: Path | None = None,
     ) -> Self:
         """Start a daemon with nothing in it and return when it answers.
 
         With `tls` clients reach it as in GitLab's docker-in-docker. With `data_size_mb` its data
-        are in memory and it can hold no more than that.
+        are in memory and it can hold no more than that. In the folder `data` they outlive it.
         """
         programs = bed.part(f"engines/{engine}") / "bin"
         folder = Path(tempfile.mkdtemp(prefix="bed-docker-"))
-        for name in ("data", "home", "config"):
+        for name in ("home", "config"):
             (folder / name).mkdir()
+        if data:
+            (folder / "data").symlink_to(data)
+        else:
+            (folder / "data").mkdir()
         env = {
             "PATH": f"{programs}:{_SYSTEM_PATH}",
             "HOME": str(folder / "home"),

@@ -15,7 +15,7 @@ from airgapbuild.builder.wanted import wanted_instance
 from airgapbuild.builder_tables import NodeEntry
 from airgapbuild.engine.daemon import Daemon
 from airgapbuild.engine.endpoint import find_endpoint
-from airgapbuild.errors import BuilderError
+from airgapbuild.errors import BuilderError, UsageError
 from airgapbuild.load import boot, load_builder
 from tests.engines.daemon import BUILDX
 from tests.engines.daemon import Daemon as BedDaemon
@@ -83,6 +83,19 @@ def build(site: Site, folder: Path) -> str:
     (folder / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
     argv = ("buildx", "build", "--progress=plain", "--builder", BUILDER, folder)
     return site.daemon.docker(*argv, config=site.config).stderr
+
+
+@pytest.mark.parametrize("daemon", [ENGINE], indirect=True, ids=["-".join(ENGINE)])
+def test_a_folder_for_buildkitd_toml_that_cannot_be_made_is_told(
+    daemon: BedDaemon, lock: Lock, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    store = InstanceStore(tmp_path / "buildx", tmp_path / "docker")
+    environ = {"DOCKER_HOST": daemon.host}
+    with Daemon.connect(find_endpoint(None, environ)) as held, pytest.raises(UsageError) as told:
+        load_builder(instance_of(lock), [held], store, tmp_path / "file" / "config")
+    assert told.value.message.startswith(f"{tmp_path}/file")
+    assert "XDG_CONFIG_HOME" in str(told.value.hint)
 
 
 @each_buildx

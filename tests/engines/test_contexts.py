@@ -6,6 +6,7 @@ FROM, `# syntax`, COPY --from and RUN --mount come out of the layout, for two ar
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,6 +110,32 @@ def test_an_image_that_was_not_loaded_fails_with_dockers_code(site: Site, tmp_pa
     done = site.airgapbuild("build", tmp_path)
     assert done.returncode == 1
     assert "never-bundled:1" in done.stderr
+
+
+@on_one
+def test_a_layout_is_read_through_a_link_where_buildx_would_cut_its_path(
+    site: Site, busybox: str, tmp_path: Path
+) -> None:
+    layout = next(site.home.rglob("oci-layout")).parent
+    odd = Path(shutil.copytree(layout, tmp_path / "job@2:3" / "layout"))
+    (tmp_path / "Dockerfile").write_text(f"FROM busybox:{busybox}\nRUN true\n")
+    done = site.airgapbuild("build", "--layout", odd, tmp_path)
+    assert done.returncode == 2
+    assert "buildx would cut the layout's path at its '@'" in done.stderr
+    (tmp_path / "link").symlink_to(odd)
+    done = site.airgapbuild("build", "--layout", tmp_path / "link", tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@on_one
+def test_a_load_into_a_layout_that_no_build_could_read_is_refused(
+    site: Site, shipped: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / "job@2"
+    done = site.airgapbuild("load", "--layout", odd, shipped)
+    assert done.returncode == 2
+    assert "buildx would cut the layout's path at its '@'" in done.stderr
+    assert not odd.exists()
 
 
 @on_one

@@ -12,6 +12,7 @@ import pytest
 
 from airgapbuild.bundle.packaging import Packaging
 from airgapbuild.engine.daemon import Daemon
+from airgapbuild.errors import UsageError
 from airgapbuild.leftovers import Record, prune_builders
 from airgapbuild.load import LoadedImage, load_images, prove
 from airgapbuild.oci.layout import Layout
@@ -188,6 +189,29 @@ def test_builder_images_that_the_lock_does_not_name_are_pruned(machine: Machine,
     machine.bed.docker("image", "rm", "corp.example/kit:1")
 
 
+def test_names_that_are_wanted_or_not_from_us_are_not_pruned(machine: Machine, name: str) -> None:
+    """The lock has the older builder image as a tool; others have named it in their own ways."""
+    repository = name.removesuffix(":v1")
+    path = repository.partition("/")[2]
+    old = machine.load_one(f"{repository}:v1", 'role = "builder"')
+    theirs = {f"{repository}:mine", f"corp.example/{path}:v1", f"corp.example/{path}:mine"}
+    for text in theirs:
+        machine.bed.docker("tag", f"{repository}:v1", text)
+    machine.load(f"{repository}:v2", 'role = "builder"')
+    machine.project.text += f'[images.tool]\nref = "{repository}:v1"\nrole = "tool"'
+    lock, _ = machine.load_again()
+
+    def names() -> set[str]:
+        return {str(it) for it, image in machine.daemon.names().items() if image == old}
+
+    local = f"127.0.0.1:1/airgapbuild/{path}:v1"
+    assert names() == {f"{repository}:v1", local, *theirs}
+    mine = [it for it in prune_builders(lock, machine.daemon) if it.id == old]
+    assert [str(it) for it in mine[0].names] == [local]
+    assert names() == {f"{repository}:v1", *theirs}
+    machine.bed.docker("image", "rm", *theirs)
+
+
 BUILDER = """
 version = 1
 name = "b"
@@ -257,6 +281,14 @@ class User:
 
 def on(*pairs: tuple[Engine, Store]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("daemon", pairs, indirect=True, ids="-".join, scope="session")
+
+
+@on(("28.5", "containerd"))
+def test_a_record_that_cannot_be_written_is_told(machine: Machine, name: str) -> None:
+    (machine.folder / "loaded").touch()
+    with pytest.raises(UsageError, match="loaded: File exists") as caught:
+        machine.load_one(name)
+    assert caught.value.hint == "XDG_DATA_HOME names another folder"
 
 
 distinct = on(*DISTINCT)

@@ -166,10 +166,18 @@ def test_a_driver_that_keeps_no_mark_goes_by_nodes_and_endpoints(store: Instance
         store.write(Instance("far", (replace(node, endpoint="tcp://other:1234"),), "remote"))
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"Name":"x"}'])
-def test_a_broken_file_is_told_with_its_path(store: InstanceStore, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "flaw"),
+    [
+        ("", "Expecting value: line 1 column 1"),
+        ("{", "Expecting property name"),
+        ("[]", "it has another form"),
+        ('{"Name":"x"}', "it lacks 'Nodes'"),
+    ],
+)
+def test_a_broken_file_is_told_with_its_path(store: InstanceStore, content: str, flaw: str) -> None:
     path = put(store, "airgap", content)
-    with pytest.raises(BuilderError, match="not a buildx builder") as refused:
+    with pytest.raises(BuilderError, match=f"not a buildx builder: {flaw}") as refused:
         store.write(INSTANCE)
     assert f"rm {path}" in (refused.value.hint or "")
 

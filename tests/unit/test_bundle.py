@@ -216,6 +216,31 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
         open_bundle(tmp_path / "nothing")
 
 
+def test_a_file_in_a_bundle_s_place_is_told(made: Path) -> None:
+    with pytest.raises(BundleError, match=r"SHA256SUMS: is not a folder"):
+        open_bundle(made / "SHA256SUMS")
+
+
+def test_a_folder_that_is_no_bundle_names_at_most_three_that_lie_in_it(tmp_path: Path) -> None:
+    hints = []
+    for name in "abcd":
+        with pytest.raises(BundleError, match=r": is no bundle$") as caught:
+            open_bundle(tmp_path)
+        hints.append((caught.value.hint or "").replace(f"{tmp_path}/", ""))
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "SHA256SUMS").touch()
+    with pytest.raises(BundleError) as caught:
+        open_bundle(tmp_path)
+    hints.append((caught.value.hint or "").replace(f"{tmp_path}/", ""))
+    assert hints == [
+        "give the folder that `airgapbuild export` wrote, such as bundles/builders",
+        "give a bundle in it: a",
+        "give a bundle in it: a, b",
+        "give a bundle in it: a, b, c",
+        "give a bundle in it: a, b, c …",
+    ]
+
+
 ODD_HEADERS = {
     "pax": tarfile.XHDTYPE,
     "global pax": tarfile.XGLTYPE,
@@ -276,7 +301,7 @@ def test_a_document_deeper_than_the_stack_is_refused(folder: Path) -> None:
 
 def test_a_lock_deeper_than_the_stack_is_refused() -> None:
     with pytest.raises(LockError, match="nested too deeply"):
-        parse_lock(b"x = " + b"[" * 100_000, "airgapbuild.lock")
+        parse_lock(b"x = " + b"[" * 100_000, "airgapbuild.lock", own=True)
 
 
 def test_a_small_file_that_is_large_is_not_read(folder: Path) -> None:

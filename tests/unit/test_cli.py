@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -229,6 +230,73 @@ def test_an_interrupted_command_ends_at_once_and_leaves_nothing(
     assert running.returncode == code
     assert told == "interrupted; nothing half-written was left\n"
     assert [path for path in locked.glob("bundles/**/*") if path.is_file()] == []
+
+
+def test_init_says_how_a_manifest_of_another_name_is_locked(tmp_path: Path) -> None:
+    (tmp_path / "ci").mkdir()
+    done = airgapbuild("init", "ci/x.toml", cwd=tmp_path)
+    assert done.stdout == (
+        "ci/x.toml is written; edit it, then: airgapbuild lock --file ci/x.toml\n"
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_usage_line_has_the_arguments_as_one_writes_them(command: str) -> None:
+    told = airgapbuild(*command.split(), "-h", env={"COLUMNS": "200"}).stdout
+    [usage] = re.findall(r"Usage: (.+?) *$", told, re.MULTILINE)
+    assert usage.startswith(f"airgapbuild {command} [OPTIONS]")
+    assert not re.search(r"\[\[|\]\.\.\.\]|\.\.\.\.|[{}]", usage)
+    if command == "load":
+        assert usage == "airgapbuild load [OPTIONS] [BASE]... BUNDLE"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_character_that_the_terminal_has_not_is_escaped(encoding: str) -> None:
+    done = airgapbuild("split", "--help", env={"PYTHONIOENCODING": encoding})
+    assert done.returncode == 0
+    assert "1900MiB, 100MB, \\u2026" in done.stdout
+
+
+ANSWERS = (("--help",), ("lock", "--check"), ("lock", "--check", "--json"))
+
+
+def started(locked: Path, arguments: tuple[str, ...], stdout: int) -> tuple[int, str]:
+    """The code and the errors of a command whose results go elsewhere."""
+    running = subprocess.Popen(
+        [PROGRAM, *arguments],
+        cwd=locked,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    _, told = running.communicate(timeout=60)
+    return running.returncode, told
+
+
+@pytest.mark.parametrize("arguments", ANSWERS)
+def test_a_reader_that_has_gone_ends_it_without_a_word(
+    locked: Path, arguments: tuple[str, ...]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        assert started(locked, arguments, writer) == (141, "")
+    finally:
+        os.close(writer)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+@pytest.mark.parametrize("arguments", ANSWERS)
+def test_a_full_disk_below_stdout_is_told(locked: Path, arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        code, told = started(locked, arguments, full.fileno())
+    assert (code, told) == (2, "error: standard output: No space left on device\n")
+
+
+def test_no_stdout_at_all_is_no_error(locked: Path) -> None:
+    closed = ("sh", "-c", '"$@" >&-', "sh")
+    assert airgapbuild("lock", "--check", cwd=locked, prefix=closed).returncode == 0
 
 
 def test_colours_are_for_terminals_or_on_request(project: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from airgapbuild.bundle.packaging import Packaging
 from airgapbuild.bundle.signature import ANY, Policy, sign_bundle
 from airgapbuild.cli.connect import policy_for
 from airgapbuild.errors import ManifestError, UsageError
@@ -102,6 +103,23 @@ def test_an_export_tells_what_it_does_to_a_signature(
     assert not (project / "bundles/b/SHA256SUMS.sig").exists()
     again = airgapbuild("export", "--serial", "2", "--sign", ann, cwd=project, env=environ)
     assert "note" not in again.stderr
+
+
+@pytest.mark.parametrize("command", ["split", "join"])
+def test_a_bundle_is_signed_as_it_is_packed_now(
+    tmp_path: Path, keys: Keys, ann: Path, signers: Path, environ: dict[str, str], command: str
+) -> None:
+    folder = make_bundle(tmp_path / "b", packaging=Packaging(part_size=90_000))
+    (folder / "SHA256SUMS.sig").write_text("of other sums")
+    done = airgapbuild(command, "--sign", ann, folder, env=environ)
+    assert done.returncode == 0
+    assert "removed" not in done.stderr
+    assert f"\nsigned by ED25519 key {keys.fingerprint(ann)}\n" in done.stdout
+    checked = ("verify", "--allowed-signers", signers, folder)
+    assert airgapbuild(*checked, env=environ).returncode == 0
+    told = document(airgapbuild(command, "--json", "--sign", ann, folder, env=environ))
+    key = {"type": "ED25519", "fingerprint": keys.fingerprint(ann)}
+    assert (told["changed"], told["signature"]) == (False, {"key": key, "made": False})
 
 
 @pytest.mark.parametrize("what", ["missing", "folder"])

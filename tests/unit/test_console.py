@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pytest
 
 from airgapbuild.cli.console import Color, Console
-
-if TYPE_CHECKING:
-    import pytest
+from airgapbuild.errors import UsageError
 
 LABEL = "an image with a name that is too long for a terminal of eighty columns beside its bar"
 
@@ -41,3 +39,21 @@ def test_elsewhere_work_is_one_line_when_it_ends(capsys: pytest.CaptureFixture[s
     first, second = lines.splitlines()
     assert first.startswith(f"✓ {LABEL}  loaded  2.0 MB  ")
     assert second.startswith("✓ boot  BuildKit 1.0  ")
+
+
+@pytest.mark.parametrize("text", ["Dockerfile:100: no stage", "oci-layout:ok:1", "a:smile:b"])
+def test_what_is_said_has_no_pictures(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    console = Console("test", as_json=False, quiet=False, verbose=True, color=Color.ALWAYS)
+    console.say(text)
+    console.detail(text)
+    console.complain(UsageError(text, hint=text))
+    out, err = capsys.readouterr()
+    assert (text in out, err.count(text)) == (True, 3)
+
+
+def test_a_hint_has_as_many_lines_as_it_has(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console("test", as_json=False, quiet=False, verbose=False, color=Color.AUTO)
+    console.complain(UsageError("no image", hint='add it:\n[images.binfmt]\nref = "x:1"'))
+    assert capsys.readouterr().err == (
+        'error: no image\n hint: add it:\n       [images.binfmt]\n       ref = "x:1"\n'
+    )

@@ -93,6 +93,21 @@ def test_the_folder_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert contexts["a:1"] == f"oci-layout://{tmp_path}/layout@{DIGEST}"
 
 
+@pytest.mark.parametrize("odd", [":", "@"])
+def test_a_folder_that_buildx_would_cut_is_refused(tmp_path: Path, odd: str) -> None:
+    folder = tmp_path / f"job{odd}2" / "layout"
+    assert contexts_of(Layout(folder)) == {}
+    layout = filled(folder, "docker.io/library/a:1")
+    with pytest.raises(UsageError) as caught:
+        contexts_of(layout)
+    assert caught.value.message == f"{folder}: buildx would cut the layout's path at its '{odd}'"
+    assert caught.value.hint
+    (tmp_path / "link").symlink_to(folder)
+    assert contexts_of(Layout(tmp_path / "link"))["a:1"] == (
+        f"oci-layout://{tmp_path}/link@{DIGEST}"
+    )
+
+
 def test_flags_are_words_and_lines() -> None:
     contexts = {"a:1": "oci-layout:///l@sha256:1", "b": "oci-layout:///l@sha256:2"}
     lines = [
@@ -116,6 +131,15 @@ def test_files_for_bake_and_compose() -> None:
     }
     assert json.loads(as_compose(contexts, ["app"])) == {
         "services": {"app": {"build": {"additional_contexts": contexts}}}
+    }
+
+
+def test_what_bake_and_compose_would_put_in_is_no_variable() -> None:
+    contexts = {"a:1": "oci-layout:///l/${x}$y%{z}%@sha256:1"}
+    bake, compose = json.loads(as_bake(contexts, ["a"])), json.loads(as_compose(contexts, ["a"]))
+    assert bake["target"]["a"]["contexts"] == {"a:1": "oci-layout:///l/$${x}$y%%{z}%@sha256:1"}
+    assert compose["services"]["a"]["build"]["additional_contexts"] == {
+        "a:1": "oci-layout:///l/$${x}$$y%{z}%@sha256:1"
     }
 
 

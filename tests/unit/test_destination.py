@@ -32,9 +32,10 @@ def placed(text: str, destination: str, *, by_mirrors: bool = False) -> dict[str
 
 
 def refused(text: str, destination: str, *, by_mirrors: bool = False) -> tuple[str, ...]:
+    """What is told, the hint last."""
     with pytest.raises(UsageError) as caught:
         placed(text, destination, by_mirrors=by_mirrors)
-    return caught.value.lines
+    return (*caught.value.lines, caught.value.hint or "")
 
 
 def test_every_name_keeps_its_repository_and_the_builders_own_stays_away() -> None:
@@ -82,12 +83,26 @@ def test_an_image_that_no_mirror_stands_for_is_told(mirror: str) -> None:
         "python:3.13: no mirror of docker.io in [buildkitd] is at inside.test:5000/hub",
         "quay.io/library/python:3.13: no mirror of quay.io in [buildkitd] is at "
         "inside.test:5000/hub",
+        'push without --rewrite, or give [buildkitd.registry."docker.io"], '
+        '[buildkitd.registry."quay.io"] a mirror at inside.test:5000/hub',
     )
 
 
 def test_two_images_at_one_place_are_told() -> None:
     assert refused(BASE + OTHER, "r.test") == (
         "r.test/library/python:3.13: is the place of both base and other",
+        "give their registries mirrors of different paths at r.test in [buildkitd], and push with "
+        "--rewrite",
+    )
+
+
+def test_two_images_at_one_mirror_are_told() -> None:
+    both = "".join(
+        f'[buildkitd.registry."{name}"]\nmirrors = ["r.test"]\n'
+        for name in ("docker.io", "quay.io")
+    )
+    assert refused(BASE + OTHER + both, "r.test", by_mirrors=True)[-1] == (
+        "give their registries mirrors of different paths at r.test in [buildkitd]"
     )
 
 

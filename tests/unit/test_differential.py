@@ -486,6 +486,13 @@ def test_an_inventory_fits_its_schema_and_comes_back(tmp_path: Path) -> None:
     assert render_inventory(parse_inventory(raw, "i")) == raw
 
 
+def test_a_byte_order_mark_before_an_inventory_is_told(project: Project) -> None:
+    path = inventory(project.folder)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    with pytest.raises(BundleError, match=r"inventory\.json: begins with a byte-order mark"):
+        project.export("new", path)
+
+
 def test_an_inventory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=r"inventory\.json: "):

@@ -72,6 +72,11 @@ def test_variables_are_put_in(word: str, result: str) -> None:
     assert expand(word, VALUES) == result
 
 
+def test_words_may_lie_in_one_another() -> None:
+    assert expand(f"{'${NONE:-' * 99}x{'}' * 99}", VALUES) == "x"
+    assert expand("${NONE:-a}" * 200, VALUES) == "a" * 200
+
+
 def test_the_escape_character_can_be_another_one() -> None:
     assert expand("`$A\\$A", VALUES, "`") == "$A\\abc"
 
@@ -274,6 +279,14 @@ def test_names_are_read_as_buildkit_reads_them(name: str) -> None:
         ("FROM a to b\n", "Dockerfile:1: FROM takes IMAGE"),
         ("ARG A\nFROM $A\n", "Dockerfile:2: FROM $A: no value, no image"),
         ("FROM ${A\n", "Dockerfile:1: '${A': bad substitution"),
+        (
+            f"FROM {'${A:-' * 2000}x{'}' * 2000}\n",
+            f"Dockerfile:1: '{'${A:-' * 8}…': more than 100 words in one another",
+        ),
+        (
+            "FROM a:1\n#\0\nFROM b:1\n",
+            "Dockerfile:2: has a NUL character, where the parser would stop",
+        ),
         ('ARG A="${B:?say it}"\nFROM a', "Dockerfile:1: B: say it"),
         ("FROM One\n", "must be lower case"),
         ("FROM --platform=plan9 a\n", "'plan9' is not a platform"),

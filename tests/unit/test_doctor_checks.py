@@ -392,6 +392,15 @@ def test_a_layout_with_all_blobs(site: Site) -> None:
     assert (found.state, found.what) == ("ok", f"{site.layout.path}: a:1")
 
 
+def test_a_layout_at_a_path_that_buildx_cuts(site: Site) -> None:
+    layout = Layout(site.layout.path / "job@2")
+    assert states(check_layout(replace(site, layout=layout))) == ["ok"]
+    shelve(layout, "docker.io/library/a:1", "linux/amd64")
+    found = only(check_layout(replace(site, layout=layout)))
+    assert (found.state, found.why) == ("problem", "no build can take an image from it")
+    assert "symbolic link" in str(found.mend)
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
@@ -446,7 +455,7 @@ def test_what_was_given_and_cannot_be_read_is_a_finding(site: Site, tmp_path: Pa
         environ, site.layout, tmp_path, host="unix:///x", given=tmp_path / "x.lock", seconds=5
     )
     found = only(check_given(seen))
-    assert (found.state, "not TOML" in found.what) == ("problem", True)
+    assert (found.state, found.what) == ("problem", f"{tmp_path}/x.lock: is no airgapbuild.lock")
 
 
 def test_a_proxy_before_the_daemon(site: Site) -> None:

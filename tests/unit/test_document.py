@@ -97,3 +97,8 @@ def test_values_of_many_lines_are_read_once() -> None:
     """Whoever reads them anew for each line would need an hour for these."""
     text = "x = [\n" + "1,\n" * 200_000 + "]\ny = 1\n"
     assert parse_document(text.encode(), "f").lines[("y",)] == 200_003
+
+
+def test_a_byte_order_mark_is_told_in_words() -> None:
+    with pytest.raises(ValueError, match=r"^f:1: begins with a byte-order mark: save it as UTF-8 "):
+        parse_document(b"\xef\xbb\xbfversion = 1\n", "f")

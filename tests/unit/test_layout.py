@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import resource
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from airgapbuild.bundle.older import copied
+from airgapbuild.errors import BundleError, UsageError
+from airgapbuild.lockfile import read_lock
 from airgapbuild.oci.content import OCI_MANIFEST, Descriptor, content
 from airgapbuild.oci.derived import DERIVED_FROM
 from airgapbuild.oci.digest import digest_of
 from airgapbuild.oci.garbage import garbage, held, prune, reachable
-from airgapbuild.oci.layout import Layout
+from airgapbuild.oci.layout import IMAGE_NAME, Layout
 from tests.support.program import PROGRAM, airgapbuild, document, environment
+from tests.support.project import Project
 from tests.support.shelf import descriptor_of, shelve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 BOTH = ("linux/amd64", "linux/arm64")
 
@@ -57,6 +67,18 @@ from airgapbuild.oci.garbage import prune
 from airgapbuild.oci.layout import Layout
 for _ in range(60):
     prune(Layout(Path(sys.argv[1])))
+"""
+
+
+UNLOAD = """
+import sys
+from pathlib import Path
+from airgapbuild.lockfile import read_lock
+from airgapbuild.oci.layout import Layout
+from airgapbuild.unload import unload_layout
+layout, lock = Layout(Path(sys.argv[1])), read_lock(Path(sys.argv[2]))
+print("begun", flush=True)
+unload_layout(lock, layout)
 """
 
 
@@ -138,6 +160,93 @@ def test_what_others_have_entered_stays(tmp_path: Path) -> None:
     assert prune(layout) == ()
 
 
+@pytest.mark.parametrize("media_type", [{"a": 1}, ["a"], 1, None])
+def test_a_blob_that_says_nonsense_stops_nobody(tmp_path: Path, media_type: object) -> None:
+    layout = Layout(tmp_path)
+    layer = put(layout, b"layer")
+    entry = {"mediaType": media_type, "digest": layer.digest}
+    layout.name(put(layout, json.dumps({"layers": [entry]}).encode()), ("docker.io/library/a:1",))
+    subject = json.dumps({"subject": {"digest": layer.digest}, "config": entry}).encode()
+    put(layout, subject)
+    assert prune(layout) == ()
+
+
+def test_names_that_are_none_are_left_out(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    blob = put(layout, b"a")
+    odd = {"digest": blob.digest, "annotations": {IMAGE_NAME: {"a": 1}}}
+    (tmp_path / "index.json").write_text(json.dumps({"manifests": [odd]}))
+    assert layout.images() == {}
+    layout.name(blob, ("docker.io/library/a:1",))
+    layout.unname({"docker.io/library/b:1": blob.digest})
+    assert [name.familiar for name in layout.images()] == ["a:1"]
+
+
+def test_an_index_that_is_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "index.json").write_bytes(b'{"manifests":' + b"[" * 100_000)
+    with pytest.raises(BundleError, match=r"index\.json: not an OCI index"):
+        Layout(tmp_path).images()
+
+
+@pytest.mark.parametrize("command", [("layout", "ls"), ("layout", "prune"), ("contexts",)])
+def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path, command: tuple[str, ...]) -> None:
+    shelve(tmp_path / "l", "a:1", "linux/amd64")
+    (tmp_path / "l" / "index.json").unlink()
+    (tmp_path / "l" / "index.json").mkdir()
+    done = airgapbuild(*command, "--layout", tmp_path / "l")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"error: {tmp_path}/l/index.json: Is a directory",
+        " hint: another folder is named by --layout or XDG_DATA_HOME, for serve by --cache",
+    ]
+
+
+def refused(use: Callable[[], object]) -> str:
+    with pytest.raises(UsageError) as caught:
+        use()
+    assert caught.value.hint
+    return caught.value.message
+
+
+def test_whatever_the_system_refuses_is_told(tmp_path: Path) -> None:
+    """Below a file there can be no folder."""
+    layout, blob = Layout(tmp_path / "file" / "l"), descriptor_of(b"a")
+    (tmp_path / "file").touch()
+    uses: list[Callable[[], object]] = [
+        lambda: layout.holds(blob),
+        lambda: layout.document(blob.digest),
+        lambda: layout.put(blob, iter([b"a"])),
+        lambda: layout.filling().__enter__(),
+        lambda: layout.sweeping(lambda: None).__enter__(),
+        lambda: layout.name(blob, ("docker.io/library/a:1",)),
+        lambda: layout.unname({}),
+        layout.images,
+        lambda: copied(iter([b"a"]), 1, layout.path),
+    ]
+    for use in uses:
+        message = refused(use)
+        assert message.startswith(f"{tmp_path}/file")
+        assert message.endswith((": Not a directory", ": File exists"))
+
+
+@pytest.fixture
+def scarce() -> Iterator[None]:
+    """No file may have more than 1000 bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("scarce")
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    raw = b"a" * 2000
+    layout = Layout(tmp_path)
+    for use in (lambda: copied(iter([raw]), 4000, tmp_path), lambda: put(layout, raw)):
+        assert refused(use) == f"{tmp_path}: File too large"
+    assert held(layout) == {}
+
+
 def test_what_a_killed_load_left_goes(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     shelve(tmp_path, "a:1", "linux/amd64")
@@ -181,6 +290,38 @@ def test_loads_and_prunings_at_once_lose_nothing(tmp_path: Path) -> None:
     assert set(held(layout)) == set(layout.images().values())
 
 
+def test_an_image_is_chosen_while_nobody_else_gives_names(tmp_path: Path) -> None:
+    layout, blob = Layout(tmp_path), descriptor_of(b"a")
+
+    def choose() -> Descriptor:
+        with (tmp_path / ".airgapbuild.lock").open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return blob
+
+    assert layout.name_chosen(choose, ("docker.io/library/a:1",)) == (blob, True)
+    assert layout.name_chosen(choose, ("docker.io/library/a:1",)) == (blob, False)
+
+
+def test_an_unload_waits_for_pruning(tmp_path: Path) -> None:
+    """Which would take the new index.json, under construction, for what a killed run left."""
+    text = 'version = 1\nname = "b"\nplatforms = ["linux/amd64"]\nimages.a.ref = "a:1"'
+    project, layout = Project(tmp_path, text), Layout(tmp_path / "l")
+    project.source.publish("a:1", "linux/amd64")
+    path = project.lock_file()
+    [image] = read_lock(path).image
+    layout.name(image.top, ("docker.io/library/a:1",))
+    with layout.sweeping(lambda: None):
+        unload = python(UNLOAD, layout.path, path)
+        assert unload.stdout is not None
+        assert unload.stdout.readline() == "begun\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            unload.wait(timeout=0.5)
+        assert layout.images()
+    unload.communicate(timeout=60)
+    assert unload.returncode == 0
+    assert not layout.images()
+
+
 def test_the_commands_tell_what_is_there_and_what_went(tmp_path: Path) -> None:
     digest = shelve(tmp_path, "a:1", *BOTH)
     layout = Layout(tmp_path)
@@ -220,5 +361,5 @@ def test_a_layout_that_is_no_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for command in ("ls", "prune"):
         done = airgapbuild("layout", command, "--layout", tmp_path / "file")
-        assert done.returncode == 7
+        assert done.returncode == 2
         assert f"{tmp_path / 'file'}" in done.stderr

@@ -228,6 +228,9 @@ def test_a_stale_lock_says_which_image_and_why(old: str, new: str, reason: str, 
         require_fresh(wanted, lock, Path("airgapbuild.lock"))
     assert caught.value.lines[0] == f"airgapbuild.lock: stale: {reason}"
     assert caught.value.hint == "`airgapbuild lock` brings it up to date"
+    with pytest.raises(LockError) as caught:
+        require_fresh(wanted, lock, Path("ci/builders.lock"))
+    assert caught.value.hint == "`airgapbuild lock`, with the same --file, brings it up to date"
 
 
 def test_how_a_bundle_is_packed_makes_no_lock_stale(lock: Lock) -> None:
@@ -248,6 +251,20 @@ def test_an_edited_digest_is_seen(lock: Lock) -> None:
         parse_lock(edited.encode(), "airgapbuild.lock")
 
 
+def test_two_images_of_one_local_name_are_refused(source: MemorySource, lock: Lock) -> None:
+    """As an older program locked them: the one would be run in the other's place."""
+    source.publish("corp.example/moby/buildkit:v0.34.2", "linux/amd64", "linux/arm64")
+    other = manifest(TEXT.replace('"moby/buildkit:v', '"corp.example/moby/buildkit:v'))
+    image = resolve(other, source).image[0].model_copy(update={"name": "other", "tags": ()})
+    both = lock.model_copy(update={"image": (*lock.image, image.seal())})
+    with pytest.raises(LockError) as caught:
+        parse_lock(render_lock(both), "airgapbuild.lock")
+    assert [line.partition(": ")[2] for line in caught.value.lines] == [
+        "image.2: other would take the name 127.0.0.1:1/airgapbuild/moby/buildkit:v0.34.2 from "
+        "buildkit"
+    ]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -266,10 +283,43 @@ def test_what_is_no_lock_says_where(old: str, new: str, message: str, lock: Lock
     assert caught.value.hint
 
 
-def test_a_missing_lock_says_what_writes_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [TEXT, "root:x:0:0:root:/root:/bin/sh\n", '{"inventory": 1}'])
+def test_another_file_is_told_to_be_no_lock_unless_it_is_the_manifest_s_own(
+    tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "x"
+    path.write_text(text)
+    with pytest.raises(LockError) as caught:
+        read_lock(path)
+    assert caught.value.lines == (f"{path}: is no airgapbuild.lock",)
+    assert caught.value.hint == "give a bundle's folder or its airgapbuild.lock"
+    with pytest.raises(LockError) as caught:
+        read_lock(path, own=True)
+    assert "delete it and run `airgapbuild lock`" in (caught.value.hint or "")
+
+
+def test_a_lock_with_a_byte_order_mark_is_a_lock(lock: Lock) -> None:
+    with pytest.raises(LockError, match=r"^a\.lock:1: begins with a byte-order mark") as caught:
+        parse_lock(b"\xef\xbb\xbf" + render_lock(lock), "a.lock")
+    assert "restore it" in (caught.value.hint or "")
+
+
+def test_a_folder_in_its_place_says_where_the_lock_is(tmp_path: Path) -> None:
+    with pytest.raises(LockError, match="Is a directory") as caught:
+        read_lock(tmp_path)
+    assert caught.value.hint == f"give {tmp_path}/airgapbuild.lock"
+
+
+def test_a_missing_lock_says_what_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(LockError, match="there is no such file") as caught:
-        read_lock(tmp_path / "airgapbuild.lock")
+        read_lock(Path("airgapbuild.lock"))
     assert caught.value.hint == "`airgapbuild lock` writes it from airgapbuild.toml"
+    with pytest.raises(LockError, match="there is no such file") as caught:
+        read_lock(Path("ci/builders.lock"))
+    assert caught.value.hint == "`airgapbuild lock --file MANIFEST` writes ci/builders.lock"
 
 
 @given(

@@ -118,7 +118,7 @@ def test_a_policy_names_signers_and_a_serial(tmp_path: Path) -> None:
         ),
         (
             HEAD + IMAGE + "tags = 3",
-            "airgapbuild.toml:8: images.buildkit.tags: must be a valid tuple, not 3",
+            "airgapbuild.toml:8: images.buildkit.tags: must be an array: [ … ], not 3",
         ),
         (
             HEAD + IMAGE + f'tags = ["x@sha256:{"0" * 64}"]',
@@ -165,6 +165,21 @@ def test_a_policy_names_signers_and_a_serial(tmp_path: Path) -> None:
             "of [images.buildkit]",
         ),
         (
+            HEAD + IMAGE + '[images.b]\nref = "corp.example/moby/buildkit:v0.34.2"',
+            "airgapbuild.toml:9: images.b.ref: a builder would know it by "
+            "127.0.0.1:1/airgapbuild/moby/buildkit:v0.34.2, as it would [images.buildkit]: give "
+            'one of the two role = "tool", or take another version',
+        ),
+        (
+            HEAD
+            + IMAGE
+            + '[images.b]\nref = "oci-layout:out:v0.34.2"\nrole = "builder"\n'
+            + 'tags = ["z.example/kit:1", "corp.example/moby/buildkit:1"]',
+            "airgapbuild.toml:9: images.b.ref: a builder would know it by "
+            "127.0.0.1:1/airgapbuild/moby/buildkit:v0.34.2, as it would [images.buildkit]: give "
+            'one of the two role = "tool", or take another version',
+        ),
+        (
             HEAD + IMAGE + '[images.b]\nref = "oci-layout:out"\nrole = "base"',
             "airgapbuild.toml:9: images.b.ref: an image of a layout has no name: give it one in "
             'tags = ["corp/name:1"]',
@@ -178,6 +193,11 @@ def test_a_policy_names_signers_and_a_serial(tmp_path: Path) -> None:
             HEAD + IMAGE + 'tags = ["docker-daemon:x:1"]',
             "airgapbuild.toml:8: images.buildkit.tags.0: 'docker-daemon:x:1' is not a reference: "
             "'docker-daemon:x' is no repository name",
+        ),
+        (
+            HEAD + IMAGE + '[registries."r.example"]\nca = "~nobody-of-this-name/ca.pem"',
+            'airgapbuild.toml:9: registries."r.example".ca: there is no file '
+            f"'{Path.cwd()}/~nobody-of-this-name/ca.pem'",
         ),
         (
             HEAD + IMAGE + "[bundle]\nattestation = false",
@@ -219,7 +239,15 @@ def test_a_policy_names_signers_and_a_serial(tmp_path: Path) -> None:
         ),
         (
             HEAD + IMAGE + '[registries."docker.io"]\nhttp = "yes"',
-            "airgapbuild.toml:9: registries.\"docker.io\".http: must be a valid boolean, not 'yes'",
+            "airgapbuild.toml:9: registries.\"docker.io\".http: must be true or false, not 'yes'",
+        ),
+        (
+            HEAD + IMAGE.replace('"moby/buildkit:v0.34.2"', "true"),
+            "airgapbuild.toml:6: images.buildkit.ref: must be text in quotes, not true",
+        ),
+        (
+            HEAD + IMAGE + '[registries]\n"docker.io" = 3',
+            'airgapbuild.toml:9: registries."docker.io": must be a table, not 3',
         ),
         (
             HEAD + IMAGE + '[registries."docker.io/Library"]\nupstream = false',

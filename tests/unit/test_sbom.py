@@ -46,6 +46,8 @@ def test_the_scanner_is_named_by_digest(asked: tuple[str, ...], changed: str) ->
         ("--sbom=generator=not-loaded", "."),
         ("--sbom=generator=No Name", "."),
         ("--attest=", "."),
+        ("--attest", "type=sbom\n,x", "."),
+        ("--sbom", "generator=a\rb", "."),
     ],
 )
 def test_all_else_stays_as_it_is(arguments: tuple[str, ...]) -> None:

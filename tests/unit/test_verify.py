@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,11 @@ FILES = [
     ("kit_1_linux-arm64.oci.tar.zst", "kit linux/arm64"),
     (TARBALL, "tool linux/amd64"),
 ]
+
+PLAIN_USER = (
+    ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+)
+"""What to start it with to be refused a file: root reads all."""
 
 
 @pytest.fixture(scope="module")
@@ -335,3 +341,11 @@ def test_the_command_ends_with_7_where_files_are_missing(folder: Path) -> None:
     assert done.stderr == (
         f"error: {folder / TARBALL}: is missing\n hint: bring over again: {TARBALL}\n"
     )
+
+
+@pytest.mark.parametrize("name", [TARBALL, "bundle.json", "SHA256SUMS"])
+def test_a_file_that_may_not_be_read_need_not_be_brought_again(single: Path, name: str) -> None:
+    (single / name).chmod(0)
+    done = airgapbuild("verify", single, prefix=PLAIN_USER)
+    assert f"{single / name}: Permission denied" in done.stderr
+    assert done.stderr.endswith(f"hint: make it readable: chmod -R a+rX {single}\n")

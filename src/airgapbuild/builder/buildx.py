@@ -1,4 +1,7 @@
-"""Buildx itself: found, and asked to start a builder."""
+"""Buildx itself: found, and asked to start a builder.
+
+Commands look for it first of all, so this imports nothing that takes long.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,9 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from airgapbuild.errors import BuilderError
-from airgapbuild.oci.platform import parse_platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-
-    from airgapbuild.oci.platform import Platform
 
 _VERSION = re.compile(r"buildx\s+v?(\d\S*)", re.ASCII)
 # "Buildkit:" up to buildx v0.12, "BuildKit version:" since.
@@ -41,8 +41,8 @@ class Answer:
 
     buildkit: str
     """Its version."""
-    platforms: frozenset[Platform]
-    """Those that it can run, by itself or by an emulator of the kernel."""
+    platforms: frozenset[str]
+    """Those that it can run, by itself or by an emulator of the kernel, as `linux/arm64`."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,10 @@ class Buildx:
         raise BuilderError(f"builder '{name}' does not start: {reason}", hint=hint)
 
 
-def _platforms(shown: str) -> frozenset[Platform]:
+def _platforms(shown: str) -> frozenset[str]:
     """Those of all nodes. An asterisk marks what was configured."""
     texts = [text.strip(" *") for line in _PLATFORMS.findall(shown) for text in line.split(",")]
-    return frozenset(parse_platform(text) for text in texts if "/" in text)
+    return frozenset(text for text in texts if "/" in text)
 
 
 def _version_of(command: tuple[str, ...], environ: Mapping[str, str]) -> str | None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from airgapbuild.oci.layout import Layout
     from airgapbuild.oci.reference import Reference
 
+_CUTS = re.compile("[:@]")
+_SUBSTITUTES = re.compile(r"([$%])\{")
 _SPLITS_WORDS = re.compile(r"[\s*?\[\\'\"]")
 
 
@@ -34,10 +36,31 @@ def contexts_of(layout: Layout) -> dict[str, str]:
 
     Raises:
         BundleError: the layout's index.json is not one.
+        UsageError: see `check_folder`.
     """
     folder = layout.path.absolute()
     digests = digests_by_name(layout)
+    if digests:
+        check_folder(layout)
     return {name: f"oci-layout://{folder}@{digest}" for name, digest in digests.items()}
+
+
+def check_folder(layout: Layout) -> None:
+    """Returns only if every buildx reads a layout at this path.
+
+    It cuts `FOLDER@DIGEST` at a colon in the folder too, and the elder ones at each `@`. Seen with
+    0.13, 0.29 and 0.38; a symbolic link is followed.
+
+    Raises:
+        UsageError: it would not.
+    """
+    folder = str(layout.path.absolute())
+    if found := _CUTS.search(folder):
+        raise UsageError(
+            f"{folder}: buildx would cut the layout's path at its '{found[0]}'",
+            hint="--layout or XDG_DATA_HOME names another folder, or a symbolic link to this one, "
+            "without ':' and '@' in its path",
+        )
 
 
 def nothing_in(layout: Layout) -> BundleError:
@@ -82,13 +105,20 @@ def as_words(contexts: Mapping[str, str]) -> str:
 
 
 def as_bake(contexts: Mapping[str, str], targets: Iterable[str]) -> str:
-    """A second file for `docker buildx bake`, for these targets."""
-    return _json({"target": {target: {"contexts": dict(contexts)} for target in targets}})
+    """A second file for `docker buildx bake`, for these targets.
+
+    Source: HCL, json/spec.md: strings are templates.
+    """
+    plain = {name: _SUBSTITUTES.sub(r"\1\1{", contexts[name]) for name in contexts}
+    return _json({"target": {target: {"contexts": plain} for target in targets}})
 
 
 def as_compose(contexts: Mapping[str, str], services: Iterable[str]) -> str:
-    """A second file for `docker compose build`, for these services (YAML takes JSON)."""
-    build = {"additional_contexts": dict(contexts)}
+    """A second file for `docker compose build`, for these services (YAML takes JSON).
+
+    Source: Compose file reference, "Interpolation": two dollars are one.
+    """
+    build = {"additional_contexts": {name: contexts[name].replace("$", "$$") for name in contexts}}
     return _json({"services": {service: {"build": build} for service in services}})
 
 

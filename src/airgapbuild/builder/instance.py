@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airgapbuild.builder_tables import builder_name
 from airgapbuild.errors import BuilderError
-from airgapbuild.files import replacing
+from airgapbuild.files import home, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -139,8 +139,7 @@ class InstanceStore:
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> InstanceStore:
         """The store that buildx uses in this environment."""
-        home = Path(environ.get("HOME") or Path.home())
-        docker_folder = Path(environ.get("DOCKER_CONFIG") or home / ".docker")
+        docker_folder = Path(environ.get("DOCKER_CONFIG") or home(environ) / ".docker")
         return cls(Path(environ.get("BUILDX_CONFIG") or docker_folder / "buildx"), docker_folder)
 
     def read(self, name: str) -> StoredInstance | None:
@@ -169,7 +168,7 @@ class InstanceStore:
             raise BuilderError(f"{path}: {error.strerror}") from error
         except (ValueError, KeyError, TypeError) as error:
             hint = f"`docker buildx ls` cannot read it either; remove it: rm {path}"
-            raise BuilderError(f"{path}: not a buildx builder: {error!r}", hint=hint) from error
+            raise BuilderError(f"{path}: not a buildx builder: {flaw(error)}", hint=hint) from error
 
     def holds(self, instance: Instance) -> bool:
         """Whether the builder is there as it should be, and `write` would leave it as it is.
@@ -256,7 +255,8 @@ class InstanceStore:
             raise BuilderError(f"{path}: {error.strerror}") from error
         except (ValueError, KeyError, TypeError) as error:
             hint = "`docker buildx use NAME` writes it anew"
-            raise BuilderError(f"{path}: not what buildx writes: {error!r}", hint=hint) from error
+            message = f"{path}: not what buildx writes: {flaw(error)}"
+            raise BuilderError(message, hint=hint) from error
 
     def _default(self, key: str) -> str | None:
         """What `docker buildx use --default` left."""
@@ -357,6 +357,13 @@ class InstanceStore:
         with replacing(staged, mode=_PRIVATE) as file:
             file.write(content)
         staged.replace(path)
+
+
+def flaw(error: Exception) -> str:
+    """What keeps a file from being one of buildx's, by what its reader has raised."""
+    if isinstance(error, KeyError):
+        return f"it lacks {error}"
+    return str(error) if isinstance(error, ValueError) else "it has another form"
 
 
 def _is_namesake(stored: StoredInstance, instance: Instance) -> bool:

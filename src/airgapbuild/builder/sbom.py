@@ -108,7 +108,10 @@ def _sbom(option: str, value: str) -> dict[str, str] | None:
     if option not in {"--sbom", "--attest"} or value.lower() in {"", *_FALSE}:
         return None
     text = f"type=sbom,{value}" if option == "--sbom" else value
-    fields = dict(field.partition("=")[::2] for field in next(csv.reader([text]), []))
+    try:
+        fields = dict(field.partition("=")[::2] for field in next(csv.reader([text]), []))
+    except csv.Error:  # buildx says so
+        return None
     wanted = fields.get("type") == "sbom" and fields.get("disabled", "").lower() not in _TRUE
     return fields if wanted else None
 

@@ -7,7 +7,6 @@ anew, and a file with a private key is refused.
 from __future__ import annotations
 
 import base64
-import os
 import re
 import ssl
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from airgapbuild.document import Many, Table
+from airgapbuild.files import expanded
 from airgapbuild.oci.digest import digest_of
 
 _MAX_FILE: Final = 1 << 20
@@ -93,7 +93,7 @@ def _read(value: object, info: ValidationInfo) -> Certificate:
     if not isinstance(value, str):
         raise ValueError("must be the path of a PEM file")  # noqa: TRY004 - told by pydantic
     folder: Path = (info.context or {}).get("folder", Path())
-    path = folder / os.path.expanduser(value)  # noqa: PTH111 - it leaves what it does not know
+    path = folder / expanded(Path(value))
     try:
         pem = certificates_in(read_small(path).decode("latin-1"))
         return Certificate(name=file_name(path.name), pem=pem)

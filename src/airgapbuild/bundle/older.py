@@ -5,16 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 import weakref
+from contextlib import ExitStack
 from dataclasses import dataclass
 from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Final
 
 from airgapbuild.errors import IntegrityError
+from airgapbuild.files import reaching
 from airgapbuild.oci.digest import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+_ANOTHER: Final = (
+    "another folder is named by load --layout, serve --cache, export -o and, for push, "
+    "XDG_CACHE_HOME"
+)
 
 
 @dataclass(frozen=True)
@@ -47,26 +54,34 @@ def laid_out(layer: ReadableLayer, scratch: Path) -> OlderLayer:
 
     Raises:
         IntegrityError: it is not what its diff ID says, or more than it may be.
+        UsageError: the folder cannot be written, or is full.
     """
-    file = unnamed(scratch)
-    if copied(layer.read(), layer.limit, file) != layer.diff_id:
+    file, digest = copied(layer.read(), layer.limit, scratch)
+    if digest != layer.diff_id:
         file.close()
         raise IntegrityError(f"the older layer {layer.diff_id} is not what its digest says")
     return OlderLayer(layer.diff_id, file)
 
 
-def unnamed(scratch: Path) -> IO[bytes]:
-    """A file that nobody else sees, on the file system of a folder."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    return TemporaryFile(dir=scratch)
+def copied(chunks: Iterable[bytes], limit: int, scratch: Path) -> tuple[IO[bytes], Digest | None]:
+    """A file that nobody else sees, on the file system of a folder, and the digest of what it has.
 
+    None stands for a digest where it was more than `limit` bytes.
 
-def copied(chunks: Iterable[bytes], limit: int, file: IO[bytes]) -> Digest | None:
-    """The digest of what is now in the file; None where it was more than `limit` bytes."""
+    Raises:
+        UsageError: the folder cannot be written, or is full.
+    """
     hasher = hashlib.sha256()
-    for chunk in chunks:
-        hasher.update(chunk)
-        if file.write(chunk) and file.tell() > limit:
-            return None
-    file.flush()
-    return Digest(f"sha256:{hasher.hexdigest()}")
+    with reaching(scratch, _ANOTHER), ExitStack() as opened:
+        scratch.mkdir(parents=True, exist_ok=True)
+        file = opened.enter_context(TemporaryFile(dir=scratch))
+        digest = None
+        for chunk in chunks:
+            hasher.update(chunk)
+            if file.write(chunk) and file.tell() > limit:
+                break
+        else:
+            file.flush()
+            digest = Digest(f"sha256:{hasher.hexdigest()}")
+        opened.pop_all()  # the file stays open
+        return file, digest

@@ -262,7 +262,9 @@ class UnreadableError(BundleError):
     """A file of a bundle that cannot be read, of those that are read as one."""
 
     def __init__(self, path: Path, error: OSError) -> None:
-        super().__init__(f"{path}: {error.strerror}")
+        hint = f"make it readable: chmod -R a+rX {path.parent}"
+        denied = isinstance(error, PermissionError)
+        super().__init__(f"{path}: {error.strerror}", hint=hint if denied else None)
         self.name = path.name
 
 

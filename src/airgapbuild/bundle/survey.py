@@ -24,6 +24,7 @@ from airgapbuild.bundle.index import (
     sha256_of,
     whole_name,
 )
+from airgapbuild.bundle.parts import UnreadableError
 from airgapbuild.bundle.signature import ANY, Policy
 from airgapbuild.errors import AirgapbuildError, BundleError, IntegrityError
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
@@ -31,13 +32,15 @@ from airgapbuild.lockfile import Lock, parse_lock
 from airgapbuild.oci.digest import digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
     from airgapbuild.signing import Signer
 
 _DOCUMENTS: Final = frozenset({SUMS_FILE, INDEX_FILE, LOCK_FILE})
+_WANTED: Final = "give the folder that `airgapbuild export` wrote"
 _MAX_SMALL_FILE: Final = 16 << 20
+_MOST_NAMED: Final = 3
 _T = TypeVar("_T")
 
 
@@ -84,10 +87,13 @@ def survey(folder: Path, *, besides: Collection[str] = (), policy: Policy = ANY)
     """What lies in a folder; of the files in `besides` nothing is said.
 
     Raises:
-        BundleError: there is no such folder, or it cannot be read.
+        BundleError: there is no such folder, it cannot be read, or it is no bundle's.
         SignatureError: the policy refuses the bundle; nothing more is read of it then.
     """
-    kinds = {name: mode for name, mode in _kinds(folder).items() if name not in besides}
+    every = _kinds(folder)
+    if not _DOCUMENTS & every.keys():
+        raise BundleError(f"{folder}: is no bundle", hint=_bundle_hint(folder, every))
+    kinds = {name: mode for name, mode in every.items() if name not in besides}
     found = _Findings()
     sums_path, index_path = folder / SUMS_FILE, folder / INDEX_FILE
     raw = found.get(SUMS_FILE, lambda: _read(sums_path))
@@ -117,9 +123,27 @@ def survey(folder: Path, *, besides: Collection[str] = (), policy: Policy = ANY)
     return Survey(folder, raw, sums, index, lock, plain, tuple(found.problems), signer)
 
 
+def must_be_folder(path: Path) -> None:
+    """Returns only if it is a folder.
+
+    Raises:
+        BundleError: there is nothing of this name, or it is a file.
+    """
+    if not path.is_dir():
+        what = "is not a folder" if path.exists() else "there is no such folder"
+        raise BundleError(f"{path}: {what}", hint=_WANTED)
+
+
 def lacking(folder: Path, name: str) -> Problem:
     """A file is not there."""
     return Problem(name, BundleError(f"{folder / name}: is missing", hint=FETCH_AGAIN), (name,))
+
+
+def with_file(name: str, error: AirgapbuildError, fetch: tuple[str, ...]) -> Problem:
+    """What is wrong with a file; one that may not be read is no better when it comes again."""
+    if isinstance(error.__cause__, PermissionError):
+        return Problem(name, error, remedy=error.hint or "")
+    return Problem(name, error, fetch)
 
 
 def shown(name: str) -> str:
@@ -148,19 +172,26 @@ class _Findings:
         try:
             return read()
         except AirgapbuildError as error:
-            self.problems.append(Problem(name, error, fetch or (name,)))
+            self.problems.append(with_file(name, error, fetch or (name,)))
             return None
 
 
 def _kinds(folder: Path) -> dict[str, int]:
     """The names in a folder, sorted, with their modes."""
-    if not folder.is_dir():
-        hint = "give the folder that `airgapbuild export` wrote"
-        raise BundleError(f"{folder}: there is no such folder", hint=hint)
+    must_be_folder(folder)
     try:
         return {path.name: path.lstat().st_mode for path in sorted(folder.iterdir())}
     except OSError as error:
         raise BundleError(f"{error.filename}: {error.strerror}") from error
+
+
+def _bundle_hint(folder: Path, names: Iterable[str]) -> str:
+    """What to give instead of a folder that is no bundle: often it is the one above."""
+    inside = [str(folder / shown(name)) for name in names if (folder / name / SUMS_FILE).is_file()]
+    if not inside:
+        return f"{_WANTED}, such as bundles/builders"
+    more = " …" if len(inside) > _MOST_NAMED else ""
+    return f"give a bundle in it: {', '.join(inside[:_MOST_NAMED])}{more}"
 
 
 def _lock(folder: Path, sums: Mapping[str, str] | None, index: BundleIndex | None) -> Lock:
@@ -239,7 +270,7 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError:
         raise BundleError(f"{path}: is missing", hint=FETCH_AGAIN) from None
     except OSError as error:
-        raise BundleError(f"{path}: {error.strerror}") from error
+        raise UnreadableError(path, error) from error
     if len(raw) > _MAX_SMALL_FILE:
         raise BundleError(f"{path}: more than {_MAX_SMALL_FILE} bytes")
     return raw

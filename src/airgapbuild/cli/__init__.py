@@ -6,6 +6,8 @@ imports what it runs when it runs: `--help` loads none of it.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -27,16 +29,19 @@ from airgapbuild.cli.layout import layout_app
 from airgapbuild.cli.load import load_command
 from airgapbuild.cli.lock import lock_command
 from airgapbuild.cli.outdated import outdated_command
+from airgapbuild.cli.plain_help import make_plain
 from airgapbuild.cli.push import push_command
 from airgapbuild.cli.report import report_command
 from airgapbuild.cli.serve import serve_command
 from airgapbuild.cli.source_policy import source_policy_command
 from airgapbuild.cli.split import split_command
+from airgapbuild.cli.streams import guarded
 from airgapbuild.cli.unload import unload_command
 from airgapbuild.cli.verify import verify_command
 
 if TYPE_CHECKING:
     from types import FrameType
+
 
 app = typer.Typer(
     name="airgapbuild",
@@ -79,6 +84,7 @@ app.command("env", rich_help_panel=_BUILDS)(env_command)
 app.command("push", rich_help_panel=_REGISTRY)(push_command)
 app.command("serve", rich_help_panel=_REGISTRY)(serve_command)
 app.command("source-policy", rich_help_panel=_REGISTRY)(source_policy_command)
+make_plain(app)
 
 
 class Terminated(KeyboardInterrupt):
@@ -133,8 +139,11 @@ def airgapbuild(
 def main() -> None:
     """Runs the command line and exits with its code."""
     signal.signal(signal.SIGTERM, _terminate)
+    # Python would look for garbage in all modules before it frees them: a tenth of a second.
+    atexit.register(gc.freeze)
     try:
-        app()
+        with guarded():
+            app()
     except KeyboardInterrupt as interrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(getattr(interrupt, "exit_code", 130))

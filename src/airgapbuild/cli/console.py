@@ -134,8 +134,8 @@ class Console:
         """An error in words; the command may go on, or end with a code of its own."""
         for line in error.lines:
             self._err.print("[bold red]error:[/] " + _shown(line))
-        if error.hint:
-            self._err.print("[dim] hint:[/] " + _shown(error.hint))
+        for n, line in enumerate((error.hint or "").splitlines()):
+            self._err.print(("[dim]      [/] " if n else "[dim] hint:[/] ") + _shown(line))
 
     @contextmanager
     def _drawing(self) -> Iterator[None]:
@@ -185,6 +185,7 @@ def _terminal(color: Color, *, stderr: bool) -> Terminal:
     return Terminal(
         stderr=stderr,
         highlight=False,
+        emoji=False,  # `Dockerfile:100: …` is a place
         soft_wrap=True,
         force_terminal=True if color is Color.ALWAYS else None,
         no_color=True if color is Color.NEVER else None,

@@ -10,6 +10,7 @@ import typer
 
 from airgapbuild.cli.console import Color, Console
 from airgapbuild.cli.options import ColorWhen, Json, ManifestPath, Quiet, Verbose
+from airgapbuild.cli.signing_key import Sign, say_signed, signing_key
 from airgapbuild.words import size_words
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from airgapbuild.bundle.signature import Signed
     from airgapbuild.export import Exported
     from airgapbuild.manifest import BundleEntry
-    from airgapbuild.signing import SshKeygen
 
 
 def export_command(
@@ -42,15 +42,7 @@ def export_command(
             help="A number that grows from bundle to bundle: load --min-serial refuses older ones.",
         ),
     ] = None,
-    sign: Annotated[
-        Path | None,
-        typer.Option(
-            "--sign",
-            metavar="KEY",
-            help="Sign the bundle by ssh-keygen: with a private key, or a public one whose private "
-            "half an agent has.",
-        ),
-    ] = None,
+    sign: Sign = None,
     compact: Annotated[
         bool | None,
         typer.Option(
@@ -106,7 +98,7 @@ def export_command(
     console = Console("export", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
         from airgapbuild.baseline import read_baseline
-        from airgapbuild.bundle.signature import is_signed, sign_bundle
+        from airgapbuild.bundle.signature import is_signed
         from airgapbuild.cli.inputs import fresh_lock, lock_path
         from airgapbuild.cli.sources import image_source, registry_source
         from airgapbuild.export import export
@@ -116,7 +108,7 @@ def export_command(
         packaging = _packaging(manifest.bundle, serial, level, compact=compact)
         lock = fresh_lock(manifest, lock_path(file))
         folder = _folder(output, lock.name, against or [])
-        keygen = _keygen_for(sign) if sign else None
+        key = signing_key(sign)
         was_signed = is_signed(folder)
         with (
             registry_source(manifest, console) as registries,
@@ -126,25 +118,11 @@ def export_command(
             baseline = read_baseline(against or [], source, raw=raw, progress=console)
             packaging = replace(packaging, with_tool=with_tool, against=baseline)
             exported = export(lock, source, folder, packaging=packaging, progress=console)
-        signed = None
-        if sign and keygen:
-            console.settle()  # it may ask for a passphrase
-            signed = sign_bundle(folder, sign, keygen, console.note)
-        elif was_signed and not is_signed(folder):
+        signed = key.sign(folder, console) if key else None
+        if was_signed and not is_signed(folder):
             console.note(f"{folder}: its signature was of other sums, and is removed")
         console.result(_document(exported, folder, signed))
         _say(console, exported, folder, signed)
-
-
-def _keygen_for(key: Path) -> SshKeygen:
-    """What signs with a key, found before anything is fetched."""
-    from airgapbuild.cli.connect import ssh_keygen
-    from airgapbuild.errors import UsageError
-
-    if not key.is_file():
-        hint = "--sign takes a private key, or the public key of one that an agent has"
-        raise UsageError(f"{key}: there is no such key", hint=hint)
-    return ssh_keygen()
 
 
 def _folder(output: Path | None, name: str, against: list[Path]) -> Path:
@@ -207,8 +185,7 @@ def _say(console: Console, exported: Exported, folder: Path, signed: Signed | No
     if left_out := sum(blob.size for file in exported.index.files for blob in file.requires):
         console.say(f"left out: {size_words(left_out)} that the receiver must hold")
     if signed:
-        told = "signed" if signed.made else "the signature is kept,"
-        console.say(f"{told} by {signed.key}")
+        say_signed(console, signed)
     if exported.changed:
         size = size_words(sum(file.size for file in exported.index.files))
         console.say(f"{folder} is written: {size}; carry it over, then: airgapbuild load {folder}")

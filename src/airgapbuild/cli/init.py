@@ -46,13 +46,12 @@ max-parallelism = 4
 # mirrors = ["registry.inside.example:5000"]
 # The same with more to say: mirrors = [{ host = "registry.inside.example:5000", ca = "corp.pem" }]
 """
+DEFAULT = Path("airgapbuild.toml")
 
 
 def init_command(
     *,
-    path: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it.")] = Path(
-        "airgapbuild.toml"
-    ),
+    path: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it.")] = DEFAULT,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -80,4 +79,5 @@ def init_command(
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}") from error
         console.result({"manifest": str(path)})
-        console.say(f"{path} is written; edit it, then: airgapbuild lock")
+        lock = "airgapbuild lock" + (f" --file {path}" if path != DEFAULT else "")
+        console.say(f"{path} is written; edit it, then: {lock}")

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airgapbuild.files import home
 from airgapbuild.oci.layout import Layout
 
 if TYPE_CHECKING:
@@ -16,9 +17,13 @@ if TYPE_CHECKING:
 
 
 def own_folder(variable: str, default: str) -> Path:
-    """Our folder in an XDG base folder. Source: XDG Base Directory Specification."""
+    """Our folder in an XDG base folder. Source: XDG Base Directory Specification.
+
+    Raises:
+        UsageError: there is no such variable, and no home folder either.
+    """
     base = os.environ.get(variable)
-    return (Path(base) if base else Path.home() / default) / "airgapbuild"
+    return (Path(base) if base else home(os.environ) / default) / "airgapbuild"
 
 
 def own_layout(folder: Path | None) -> Layout:
@@ -46,6 +51,6 @@ def fresh_lock(manifest: Manifest, path: Path) -> Lock:
     """
     from airgapbuild.lockfile import read_lock, require_fresh
 
-    lock = read_lock(path)
+    lock = read_lock(path, own=True)
     require_fresh(manifest, lock, path)
     return lock

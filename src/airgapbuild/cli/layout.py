@@ -33,6 +33,8 @@ def ls_command(
 ) -> None:
     """List the images of the layout, and how much of it belongs to none.
 
+    What belongs to no image goes by airgapbuild layout prune.
+
     **Examples**
 
         airgapbuild layout ls

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from airgapbuild.builder.buildx import Buildx
     from airgapbuild.builder.instance import Instance, InstanceStore
-    from airgapbuild.builder.mirrored import Served
     from airgapbuild.bundle.reader import Bundle
     from airgapbuild.engine.daemon import Daemon
+    from airgapbuild.engine.endpoint import Endpoint
     from airgapbuild.leftovers import OlderBuilder, Record
     from airgapbuild.load import LoadedBuilder, LoadedImage, Proven
     from airgapbuild.lockfile import Lock
@@ -112,27 +112,28 @@ def load_command(
     with console.reporting():
         if default and not use:
             raise UsageError("--default makes the builder the current one, --no-use does not")
-        from airgapbuild import load
-        from airgapbuild.builder.instance import InstanceStore
-        from airgapbuild.builder.there import files_there
-        from airgapbuild.builder.wanted import wanted_instance
-        from airgapbuild.cli.connect import node_daemons, open_with_bases, policy_for
-        from airgapbuild.cli.inputs import own_layout, own_record
-        from airgapbuild.emulators import binfmt_image, register
+        from airgapbuild.builder.buildx import Buildx
         from airgapbuild.engine.endpoint import find_endpoint
+        from airgapbuild.threads import pool
 
-        policy = policy_for(bundles, file, allowed_signers, min_serial)
-        opened, bases = open_with_bases(bundles, policy)
-        emulating = binfmt_image(opened.lock) if binfmt else None
         endpoint = find_endpoint(host, os.environ)
-        shelf = own_layout(layout)
         environ = endpoint.environ(os.environ)
-        instance = wanted_instance(
-            *(opened.lock, endpoint.buildx_endpoint, environ.get("KUBECONFIG", "")),
-            there=files_there(opened.lock),
-            served=_served(serve, opened.lock),
-        )
-        proven, buildx = _proven(console, opened, bases, instance, environ)
+        with pool(1, "buildx") as beside:
+            looking = beside.submit(Buildx.look, environ)
+            # What is imported takes about as long as buildx does to answer.
+            from airgapbuild import load
+            from airgapbuild.builder.instance import InstanceStore
+            from airgapbuild.cli.connect import node_daemons, open_with_bases, policy_for
+            from airgapbuild.cli.inputs import own_layout, own_record
+            from airgapbuild.emulators import binfmt_image, register
+
+            policy = policy_for(bundles, file, allowed_signers, min_serial)
+            opened, bases = open_with_bases(bundles, policy)
+            emulating = binfmt_image(opened.lock) if binfmt else None
+            shelf = own_layout(layout)
+            instance = _wanted(opened.lock, endpoint, environ, serve)
+        buildx = _fitting(looking.result(), instance)
+        proven = _proven(console, opened, bases)
         from airgapbuild.engine.daemon import Daemon
 
         with Daemon.connect(endpoint) as daemon, node_daemons(opened.lock, daemon) as nodes:
@@ -167,37 +168,38 @@ def load_command(
             console.result({"signer": opened.signer and asdict(opened.signer), **document})
 
 
-def _served(text: str | None, lock: Lock) -> Served | None:
+def _wanted(
+    lock: Lock, endpoint: Endpoint, environ: Mapping[str, str], serve: str | None
+) -> Instance | None:
     from airgapbuild.builder.mirrored import check_reachable, parse_served
+    from airgapbuild.builder.there import files_there
+    from airgapbuild.builder.wanted import wanted_instance
 
-    served = parse_served(text) if text else None
+    served = parse_served(serve) if serve else None
     if served:
         check_reachable(lock, served)
-    return served
+    kubeconfig = environ.get("KUBECONFIG", "")
+    there = files_there(lock)
+    return wanted_instance(lock, endpoint.buildx_endpoint, kubeconfig, there=there, served=served)
 
 
-def _proven(
-    console: Console,
-    bundle: Bundle,
-    bases: Sequence[Bundle],
-    instance: Instance | None,
-    environ: Mapping[str, str],
-) -> tuple[Proven, Buildx | None]:
-    """The bundles when they are proven, and the buildx that is here, which fits the builder."""
-    from airgapbuild.builder.buildx import Buildx
-    from airgapbuild.builder.fitness import check_fits
+def _fitting(buildx: Buildx | None, instance: Instance | None) -> Buildx | None:
+    if buildx and instance:
+        from airgapbuild.builder.fitness import check_fits
+
+        check_fits(buildx.version, instance)
+    return buildx
+
+
+def _proven(console: Console, bundle: Bundle, bases: Sequence[Bundle]) -> Proven:
     from airgapbuild.load import prove
     from airgapbuild.threads import pool
 
-    with pool(2, "prove") as beside:
+    with pool(1, "prove") as beside:
         proving = beside.submit(prove, bundle, bases, progress=console)
-        looking = beside.submit(Buildx.look, environ)
-        # Docker's SDK takes about as long to be imported as either.
+        # Docker's SDK takes about as long to be imported.
         import airgapbuild.engine.daemon  # noqa: F401
-    buildx = looking.result()
-    if instance and buildx:
-        check_fits(buildx.version, instance)
-    return proving.result(), buildx
+    return proving.result()
 
 
 @contextmanager
@@ -253,7 +255,7 @@ def _say_images(console: Console, daemon: Daemon, images: tuple[LoadedImage, ...
             f"{loaded.action} ({size_words(loaded.sent)})" if loaded.sent else loaded.action,
         )
         for loaded in images
-        for name in loaded.image.names[:1] or (loaded.image.ref,)
+        for name in loaded.image.layout_names[:1]
     ]
     console.say(f"Docker {daemon.version}, {daemon.store} store, at {daemon.endpoint.host}")
     console.table(("IMAGE", "NAME", "IN", "PLATFORMS", ""), rows)

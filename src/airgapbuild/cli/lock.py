@@ -88,7 +88,7 @@ def _lock(console: Console, manifest: Manifest, path: Path, upgrade: set[str]) -
     from airgapbuild.lockfile import read_lock, write_lock
     from airgapbuild.resolve import changes, resolve
 
-    previous = read_lock(path) if path.exists() else None
+    previous = read_lock(path, own=True) if path.exists() else None
     with (
         registry_source(manifest, console) as registries,
         image_source(registries, path.parent) as source,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,9 +10,11 @@ import typer
 
 from airgapbuild.cli.console import Color, Console
 from airgapbuild.cli.options import ColorWhen, Json, Quiet, Verbose
+from airgapbuild.cli.signing_key import Sign, say_signed, signing_key
 from airgapbuild.words import size_words
 
 if TYPE_CHECKING:
+    from airgapbuild.bundle.signature import Signed
     from airgapbuild.repack import Repacked
 
 
@@ -21,6 +24,7 @@ def split_command(
     size: Annotated[
         str, typer.Option("--size", metavar="SIZE", help="Of a part at most: 1900MiB, 100MB, …")
     ] = "1900MiB",
+    sign: Sign = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -36,7 +40,7 @@ def split_command(
     **Examples**
 
         airgapbuild split bundles/builders
-        airgapbuild split --size 100MB /media/usb/builders
+        airgapbuild split --size 100MB --sign ~/.ssh/id_ed25519 /media/usb/builders
     """
     console = Console("split", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
@@ -48,13 +52,15 @@ def split_command(
             part_size = parse_part_size(int(size) if size.isdecimal() else size)
         except ValueError as error:
             raise UsageError(f"--size: {error}") from error
-        tell(console, repack_folder(bundle, part_size, progress=console))
+        key = signing_key(sign)
+        repacked = repack_folder(bundle, part_size, progress=console)
+        tell(console, repacked, key.sign(bundle, console) if key else None)
 
 
-def tell(console: Console, repacked: Repacked) -> None:
-    """Says what a bundle's tarballs lie in now."""
+def tell(console: Console, repacked: Repacked, signed: Signed | None) -> None:
+    """Says what a bundle's tarballs lie in now, and who has signed it."""
     folder = repacked.bundle.folder
-    console.result(_document(repacked))
+    console.result(_document(repacked, signed))
     rows = [
         (part.name, size_words(part.size), "written" if file.name in repacked.written else "kept")
         for file in repacked.bundle.index.files
@@ -64,17 +70,18 @@ def tell(console: Console, repacked: Repacked) -> None:
     console.table(("FILE", "SIZE", ""), rows)
     told = f"{len(repacked.written)} tarballs are packed anew"
     console.say(f"{folder}: {told if repacked.written else 'is packed like this already'}")
-    if repacked.unsigned:
-        console.note(
-            "the signature was of the old SHA256SUMS and is removed: sign the bundle again"
-        )
+    if signed:
+        say_signed(console, signed)
+    elif repacked.unsigned:
+        console.note("the signature was of the old SHA256SUMS and is removed: --sign makes another")
 
 
-def _document(repacked: Repacked) -> dict[str, Any]:
+def _document(repacked: Repacked, signed: Signed | None) -> dict[str, Any]:
     return {
         "bundle": str(repacked.bundle.folder),
-        "changed": bool(repacked.written),
+        "changed": bool(repacked.written or (signed and signed.made)),
         "written": list(repacked.written),
+        "signature": signed and asdict(signed),
         "signature-removed": repacked.unsigned,
         "files": [
             {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from airgapbuild.credentials.authfile import AuthFile, parse_auth_file, place_of
 from airgapbuild.credentials.credential import Credential
 from airgapbuild.credentials.helper import HelperError, ask_helper
+from airgapbuild.files import home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -128,8 +129,7 @@ def _in_job(environ: Mapping[str, str], server: str, login: str) -> AuthFile | N
 
 def _podman_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
     """Where podman keeps logins. Source: containers-auth.json(5)."""
-    home = Path(environ.get("HOME") or Path.home())
-    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    config = Path(environ.get("XDG_CONFIG_HOME") or home(environ) / ".config")
     folder = environ.get("XDG_RUNTIME_DIR")
     runtime = f"{folder}/containers" if folder else f"/run/containers/{os.getuid()}"
     return Path(runtime, "auth.json"), config / "containers/auth.json"

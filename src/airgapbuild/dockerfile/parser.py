@@ -112,6 +112,10 @@ def parse_instructions(text: str, name: str) -> tuple[Instruction, ...]:
     Raises:
         UsageError: they are none; or the parser is not installed.
     """
+    before, nul, _ = text.partition("\0")
+    if nul:
+        line = before.count("\n") + 1
+        raise UsageError(f"{name}:{line}: has a NUL character, where the parser would stop")
     library = _library()
     try:
         return tuple(map(_instruction, library.parse_string(text)))

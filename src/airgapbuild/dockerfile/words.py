@@ -6,12 +6,14 @@ Source: Dockerfile reference, "Environment replacement"; moby/buildkit frontend/
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NAME = re.compile(r"\d+|\w+|[@*#?$!-]")
+_DEEPEST: Final = 100
+"""How many words may lie in one another: each takes some of Python's stack."""
 _MODIFIER = re.compile(r":?[-+?]|##?|%%?|//?")
 
 
@@ -19,7 +21,8 @@ def expand(word: str, values: Mapping[str, str], escape: str = "\\") -> str:
     """The word with its quotes taken off and its variables put in; one without a value is empty.
 
     Raises:
-        ValueError: a quote or a brace is not closed, or a `${NAME?…}` demands what is not there.
+        ValueError: a quote or a brace is not closed, a `${NAME?…}` demands what is not there, or
+            too much lies in one another.
     """
     return _Word(word, values, escape).read("")
 
@@ -32,12 +35,16 @@ class _Word:
         self._values = values
         self._escape = escape
         self._at = 0
+        self._depth = 0
 
     def read(self, stop: str, *, raw: bool = False) -> str:
         """All up to one of the characters in `stop`, which is passed over; to the end where empty.
 
         Raw: what is escaped stays so, as it must in a pattern.
         """
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise ValueError(f"'{self._text[:40]}…': more than {_DEEPEST} words in one another")
         found = []
         while (char := self._next()) and char not in stop:
             if char == "$":
@@ -52,6 +59,7 @@ class _Word:
                 found.append(char)
         if stop and not char:
             raise ValueError(f"'{self._text}': '{stop}' is missing")
+        self._depth -= 1
         return "".join(found)
 
     def _next(self) -> str:

@@ -17,7 +17,7 @@ from airgapbuild.doctor.nodes import DOCKER_CONTAINER, Node, nodes_of
 from airgapbuild.engine.daemon import Daemon
 from airgapbuild.engine.endpoint import DEFAULT_CONTEXT, Endpoint
 from airgapbuild.errors import BuilderError
-from airgapbuild.lockfile import LOCAL_REGISTRY
+from airgapbuild.local_name import LOCAL_REGISTRY
 from airgapbuild.registry.proxies import proxy_for
 
 if TYPE_CHECKING:

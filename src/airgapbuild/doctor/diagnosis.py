@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from airgapbuild.builder.contexts import contexts_of
+from airgapbuild.builder.contexts import digests_by_name
 from airgapbuild.doctor.emulators import mend_of
 from airgapbuild.doctor.finding import Examined, Finding, ok, problem, warning
 from airgapbuild.doctor.holdings import platforms_in
@@ -137,7 +137,7 @@ def _near(site: Site, image: Reference) -> str:
 
 def _names(site: Site) -> frozenset[str]:
     """The names that builds can be told to take from the layout."""
-    return frozenset(contexts_of(site.layout)) if _images(site) else frozenset()
+    return frozenset(digests_by_name(site.layout)) if _images(site) else frozenset()
 
 
 def _images(site: Site) -> dict[Reference, Digest]:

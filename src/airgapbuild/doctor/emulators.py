@@ -9,6 +9,7 @@ from airgapbuild.doctor.holdings import platforms_in
 from airgapbuild.doctor.nodes import nodes_of
 from airgapbuild.emulators import BINFMT
 from airgapbuild.engine.daemon import Daemon
+from airgapbuild.oci.platform import parse_platform
 from airgapbuild.oci.reference import parse_reference
 from airgapbuild.suggestion import manifest_lines
 
@@ -35,7 +36,7 @@ def check_emulators(site: Site) -> Iterator[Finding]:
     foreign = sorted(_foreign(site))
     if not foreign or site.answer is None:
         return
-    native = {(it.os, it.architecture) for it in site.answer.platforms}
+    native = {(it.os, it.architecture) for it in map(parse_platform, site.answer.platforms)}
     for platform in foreign:
         if (platform.os, platform.architecture) in native:
             yield ok(f"steps for {platform} run: the kernel has an emulator")

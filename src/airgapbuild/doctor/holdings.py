@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airgapbuild.builder.contexts import contexts_of
 from airgapbuild.doctor.finding import Finding, ok, problem, told, warning
 from airgapbuild.engine.daemon import Daemon
-from airgapbuild.errors import AirgapbuildError, IntegrityError
+from airgapbuild.errors import AirgapbuildError, IntegrityError, UsageError
 from airgapbuild.oci.content import (
     INDEX_TYPES,
     Content,
@@ -104,6 +105,10 @@ def check_layout(site: Site) -> Iterator[Finding]:
     """Whether the layout has the images that builds take from it, each with all its blobs."""
     layout, images = site.layout, site.layout.images()
     found = list(_unlisted(site, frozenset(map(str, images))))
+    try:
+        contexts_of(layout)
+    except UsageError as error:
+        found.append(told(error, "no build can take an image from it"))
     for name, digest in sorted(images.items()):
         try:
             lost = _lost(layout, digest)

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from airgapbuild.builder.instance import MARK
+from airgapbuild.builder.instance import MARK, flaw
 from airgapbuild.errors import BuilderError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def nodes_of(stored: StoredInstance) -> tuple[Node, ...]:
     try:
         return tuple(_node(entry) for entry in json.loads(stored.document)["Nodes"] or ())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        message = f"builder '{stored.name}': not what buildx writes: {error!r}"
+        message = f"builder '{stored.name}': not what buildx writes: {flaw(error)}"
         raise BuilderError(message, hint=f"docker buildx rm {stored.name}") from error
 
 

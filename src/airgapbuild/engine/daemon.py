@@ -137,6 +137,14 @@ class Daemon:
             for name in _references(texts)
         }
 
+    def image_ids(self) -> frozenset[str]:
+        """The IDs of all images, those without a name too.
+
+        Raises:
+            DaemonError: the daemon does not say.
+        """
+        return frozenset(self._connection.images())
+
     def remove_image(self, name: str) -> bool:
         """Takes a name from an image, or removes it by its ID if it has no more than one name.
 
@@ -184,7 +192,7 @@ class Daemon:
         Raises:
             DaemonError: the daemon does not say.
         """
-        found = {it: self._connection.image(it) for it in self._connection.images()}
+        found = {it: self._connection.image(it) for it in self.image_ids()}
         return {identifier: _diff_ids(image or {}) for identifier, image in found.items()}
 
     def held_layers(self, image: PlatformImage, *, surely: bool = False) -> frozenset[Digest]:

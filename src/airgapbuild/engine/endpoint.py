@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from airgapbuild.errors import DaemonError
+from airgapbuild.files import home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +93,7 @@ def docker_folder(environ: Mapping[str, str]) -> Path:
     """The folder of docker's config.json: `$DOCKER_CONFIG`, or `~/.docker`."""
     if folder := environ.get("DOCKER_CONFIG"):
         return Path(folder)
-    return Path(environ.get("HOME") or Path.home()) / ".docker"
+    return home(environ) / ".docker"
 
 
 def find_endpoint(host: str | None, environ: Mapping[str, str]) -> Endpoint:

@@ -141,20 +141,22 @@ class Loading:
     def _prove(self) -> None:
         """Returns only if the daemon holds the very image under every name.
 
+        Containerd's store finds an image by a repository and a digest where a tag of that
+        repository leads to it, so tags say all.
+
         Raises:
             DaemonError: it does not.
+
+        Source: moby daemon/containerd/image.go, `resolveImage`.
         """
-        top = self._image.top.descriptor.digest
-        asked = [str(name) for name in self._names]
-        if self._daemon.store == "containerd":
-            asked += sorted({str(name.with_digest(top)) for name in self._names})
-        for name in asked or [self._expected]:
-            held = self._daemon.image(name)
+        if self._daemon.holds(self._image, self._names):
+            return
+        for name in self._names:
+            held = self._daemon.image(str(name))
             if held is None or held.id != self._expected:
                 got = held.id if held else "nothing"
                 raise DaemonError(f"{name} after the load: expected {self._expected}, got {got}")
-        if not self._daemon.holds(self._image):
-            raise DaemonError(f"{self._label} after the load: some of its content is missing")
+        raise DaemonError(f"{self._label} after the load: some of its content is missing")
 
     @property
     def _label(self) -> str:

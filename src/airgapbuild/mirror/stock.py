@@ -62,8 +62,7 @@ class Stock:
         lacking: list[str] = []
         for image in supply.bundle.lock.image:
             if any(supply.bundle.has(image, locked) for locked in image.platform):
-                names = image.tagged or (image.ref.with_digest(image.digest),)
-                lacking += self._add_form(form_of(supply, image, names))
+                lacking += self._add_form(form_of(supply, image, image.registry_names))
             else:
                 progress.note(f"{image.name}: no tarball of it is here, so it is not served")
         if lacking:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from airgapbuild.bundle.reader import Bundle
-from airgapbuild.errors import BundleError, UsageError
+from airgapbuild.errors import BundleError
 from airgapbuild.filling import fill
 from airgapbuild.mirror.stock import Stock, referrers_in
 from airgapbuild.oci.layout import Layout
@@ -14,8 +14,6 @@ from airgapbuild.supply import Supply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_OTHER_CACHE: Final = "airgapbuild serve --cache DIR takes another folder"
 
 
 def stocked(
@@ -46,11 +44,7 @@ def stocked(
         if source.index.layers is None:
             stock.add_bundle(Supply(source, bases), progress)
         else:
-            try:
-                _add_compact(stock, source, bases, cache, progress)
-            except OSError as error:
-                where = error.filename or cache.path
-                raise UsageError(f"{where}: {error.strerror}", hint=_OTHER_CACHE) from error
+            _add_compact(stock, source, bases, cache, progress)
     stock.prove(progress)
     return stock
 
@@ -80,5 +74,4 @@ def _add_compact(
         supply.check_layout(here, cache, "serve BASE {}")
         for image in here:
             top = fill(supply, cache, image, progress).top
-            names = image.tagged or (image.ref.with_digest(image.digest),)
-            stock.add_image(cache, names, top.digest)
+            stock.add_image(cache, image.registry_names, top.digest)

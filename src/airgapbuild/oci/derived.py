@@ -109,18 +109,24 @@ def derived_from(manifest: Content) -> Digest | None:
     return None if said is None else parse_digest(str(said))
 
 
-def derived_index(images: Sequence[tuple[Platform, PlatformImage]]) -> Content:
+def derived_index(
+    images: Sequence[tuple[Platform, PlatformImage]],
+    others: Mapping[Platform, Descriptor] | None = None,
+) -> Content:
     """One document for the derived images of all platforms that are there, be it one.
 
     Without it BuildKit would take the one that is there for any platform that a build is for. What
-    comes from a manifest alone stays one.
+    comes from a manifest alone stays one. `others` are manifests of further platforms.
     """
     first = images[0][1]
     if first.upstream and first.upstream[0] == first.upstream[-1]:
         return first.manifest
+    own = {platform: image.manifest.descriptor for platform, image in images}
     entries = [
-        {**_fields(image.manifest.descriptor), "platform": _platform_fields(platform)}
-        for platform, image in images
+        {**_fields(manifest), "platform": _platform_fields(platform)}
+        for platform, manifest in sorted(
+            {**(others or {}), **own}.items(), key=lambda it: str(it[0])
+        )
     ]
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
     return content(_json(document), OCI_INDEX)

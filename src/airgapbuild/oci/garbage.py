@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from airgapbuild.errors import BundleError
 from airgapbuild.oci.content import INDEX_TYPES, MANIFEST_TYPES, MAX_DOCUMENT, json_object
 from airgapbuild.oci.derived import DERIVED_FROM
 from airgapbuild.oci.digest import Digest, parse_digest
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from airgapbuild.oci.layout import Layout
 
+_DOCUMENTS: Final = INDEX_TYPES | MANIFEST_TYPES
 _LISTS: Final = ("manifests", "layers", "blobs")
 _PARTS: Final = ".*.part"
 """Files under construction, as `files.replacing` names them; a killed run leaves some."""
@@ -97,18 +97,16 @@ def prune(layout: Layout, *, progress: Progress = SILENT) -> tuple[Unused, ...]:
     It waits for loads that are running, and they for it.
 
     Raises:
-        BundleError: the layout cannot be read or written.
+        BundleError: the layout's index.json is not one.
     """
     if not layout.path.exists():
         return ()
-    try:
-        with layout.sweeping(lambda: progress.note(f"{layout.path}: waiting until a load is done")):
-            unused = garbage(layout)
+    with layout.sweeping(lambda: progress.note(f"{layout.path}: waiting until a load is done")):
+        unused = garbage(layout)
+        with layout.reaching():
             for file in unused:
-                file.path.unlink()
-            return unused
-    except OSError as error:
-        raise BundleError(f"{error.filename or layout.path}: {error.strerror}") from error
+                file.path.unlink(missing_ok=True)
+        return unused
 
 
 def _with_referrers(
@@ -137,7 +135,8 @@ def _leads_to(document: dict[str, Any]) -> Iterator[tuple[Digest, bool]]:
     entries = [it for each in lists if isinstance(each, list) for it in each]
     for entry in (*entries, document.get("config")):
         if digest := _digest(entry):
-            yield digest, entry.get("mediaType") in INDEX_TYPES | MANIFEST_TYPES
+            media_type = entry.get("mediaType")
+            yield digest, isinstance(media_type, str) and media_type in _DOCUMENTS
     annotations = document.get("annotations")
     if isinstance(annotations, dict) and (
         digest := _digest({"digest": annotations.get(DERIVED_FROM)})

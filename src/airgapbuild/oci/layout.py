@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from airgapbuild.errors import BundleError
-from airgapbuild.files import replacing, write_if_changed
+from airgapbuild.files import reaching, replacing, write_if_changed
 from airgapbuild.oci.content import (
     INDEX_TYPES,
     MAX_DOCUMENT,
@@ -23,6 +23,7 @@ from airgapbuild.oci.content import (
     Content,
     Descriptor,
     content,
+    json_object,
     media_type_of,
     parse_config,
     parse_index,
@@ -34,6 +35,7 @@ from airgapbuild.oci.reference import parse_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from airgapbuild.oci.content import Config
@@ -47,13 +49,21 @@ IMAGE_NAME: Final = "io.containerd.image.name"
 _CHUNK = 1 << 20
 _INDEX_LOCK = ".airgapbuild.lock"
 _FILLING_LOCK = ".airgapbuild.filling.lock"
+_ANOTHER = "another folder is named by --layout or XDG_DATA_HOME, for serve by --cache"
 
 
 class Layout:
-    """A folder with `oci-layout`, `index.json` and `blobs/sha256/`."""
+    """A folder with `oci-layout`, `index.json` and `blobs/sha256/`.
+
+    Whatever reads or writes it raises UsageError where the system refuses.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def reaching(self) -> AbstractContextManager[None]:
+        """See `files.reaching`; no OSError of others' may come up while it lasts."""
+        return reaching(self.path, _ANOTHER)
 
     def blob_path(self, digest: Digest) -> Path:
         """Where a blob lies, or would."""
@@ -61,17 +71,16 @@ class Layout:
 
     def holds(self, descriptor: Descriptor) -> bool:
         """Whether the blob is here, whole and right; its bytes are read to know."""
-        try:
-            with self.blob_path(descriptor.digest).open("rb") as file:
-                chunks = iter(lambda: file.read(_CHUNK), b"")
-                return matches(chunks, descriptor.digest, descriptor.size)
-        except FileNotFoundError:
-            return False
+        path = self.blob_path(descriptor.digest)
+        with self.reaching(), suppress(FileNotFoundError), path.open("rb") as file:
+            chunks = iter(lambda: file.read(_CHUNK), b"")
+            return matches(chunks, descriptor.digest, descriptor.size)
+        return False
 
     def blobs(self) -> Iterator[Descriptor]:
         """The blobs that are here, whole and right, by digest; their bytes are read to know."""
         for path in sorted((self.path / "blobs" / "sha256").glob("*")):
-            with suppress(ValueError):
+            with suppress(ValueError, FileNotFoundError):
                 digest = parse_digest(f"sha256:{path.name}")
                 blob = Descriptor(media_type="", digest=digest, size=path.stat().st_size)
                 if self.holds(blob):
@@ -84,26 +93,24 @@ class Layout:
             IntegrityError: the chunks are not the content that the descriptor names.
         """
         what = f"blob {descriptor.digest}"
-        with replacing(self.blob_path(descriptor.digest)) as file:
+        with self.reaching(), replacing(self.blob_path(descriptor.digest)) as file:
             for chunk in verified(chunks, descriptor.digest, descriptor.size, what):
                 file.write(chunk)
 
     @contextmanager
     def filling(self) -> Iterator[None]:
         """While it lasts, nothing is swept out; others may fill in, too."""
-        with self._lock(_FILLING_LOCK) as file:
-            fcntl.flock(file, fcntl.LOCK_SH)
+        with self._file(_FILLING_LOCK) as file:
+            self._lock(file, fcntl.LOCK_SH)
             yield
 
     @contextmanager
     def sweeping(self, on_wait: Callable[[], None]) -> Iterator[None]:
         """While it lasts, nobody fills in; `on_wait` is called where somebody still does."""
-        with self._lock(_FILLING_LOCK) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        with self._file(_FILLING_LOCK) as file:
+            if not self._lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 on_wait()
-                fcntl.flock(file, fcntl.LOCK_EX)
+                self._lock(file, fcntl.LOCK_EX)
             yield
 
     def name(self, descriptor: Descriptor, names: tuple[str, ...]) -> bool:
@@ -114,13 +121,24 @@ class Layout:
         Raises:
             BundleError: the folder's index.json is not one.
         """
-        with self._lock(_INDEX_LOCK) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        return self.name_chosen(lambda: descriptor, names)[1]
+
+    def name_chosen(
+        self, choose: Callable[[], Descriptor], names: tuple[str, ...]
+    ) -> tuple[Descriptor, bool]:
+        """The same of an image that is chosen while nobody else gives or takes names.
+
+        Raises:
+            BundleError: the folder's index.json is not one.
+        """
+        with self._file(_INDEX_LOCK) as file, self.reaching():
+            self._lock(file, fcntl.LOCK_EX)
+            descriptor = choose()
             write_if_changed(self.path / "oci-layout", LAYOUT_FILE)
             entries = [entry for entry in self._entries() if _name_of(entry) not in names]
             entries += [_entry(descriptor, name) for name in names]
             entries.sort(key=lambda entry: (_name_of(entry) or "", str(entry.get("digest"))))
-            return self._write(entries)
+            return descriptor, self._write(entries)
 
     def roots(self) -> tuple[Digest, ...]:
         """All that index.json lists, with a name or without, in its order.
@@ -163,12 +181,10 @@ class Layout:
 
     def document(self, digest: Digest) -> Content | None:
         """The manifest or index of this digest; None where it is not here, or is something else."""
-        try:
-            with self.blob_path(digest).open("rb") as file:
-                raw = file.read(MAX_DOCUMENT + 1)
-        except FileNotFoundError:
+        raw = self._read(self.blob_path(digest), MAX_DOCUMENT + 1)
+        if raw is None or digest_of(raw) != digest:
             return None
-        return content(raw, media_type_of(raw)) if digest_of(raw) == digest else None
+        return content(raw, media_type_of(raw))
 
     def configs(self, digest: Digest) -> tuple[Config, ...]:
         """The configs of an image, one for each platform that is here.
@@ -198,8 +214,8 @@ class Layout:
         Raises:
             BundleError: the folder's index.json is not one.
         """
-        with self._lock(_INDEX_LOCK) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with self._file(_INDEX_LOCK) as file, self.reaching():
+            self._lock(file, fcntl.LOCK_EX)
             entries = [
                 entry
                 for entry in self._entries()
@@ -215,26 +231,42 @@ class Layout:
 
     def _entries(self) -> list[dict[str, Any]]:
         path = self.path / "index.json"
-        try:
-            manifests = json.loads(path.read_bytes())["manifests"]
-            return [entry for entry in manifests if isinstance(entry, dict)]
-        except FileNotFoundError:
+        raw = self._read(path)
+        if raw is None:
             return []
-        except OSError as error:
-            raise BundleError(f"{path}: {error.strerror}") from error
+        try:
+            manifests = json_object(raw)["manifests"]
+            return [entry for entry in manifests if isinstance(entry, dict)]
         except (ValueError, KeyError, TypeError) as error:
             hint = "move the folder away, or choose another with --layout"
             raise BundleError(f"{path}: not an OCI index: {error}", hint=hint) from error
 
-    def _lock(self, name: str) -> IO[str]:
+    def _read(self, path: Path, limit: int = -1) -> bytes | None:
+        """The first bytes of a file; None where it is not there."""
+        with self.reaching(), suppress(FileNotFoundError), path.open("rb") as file:
+            return file.read(limit)
+        return None
+
+    def _file(self, name: str) -> IO[str]:
         """A file to lock. It stays: removing it would race."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        return (self.path / name).open("a")
+        with self.reaching():
+            self.path.mkdir(parents=True, exist_ok=True)
+            return (self.path / name).open("a")
+
+    def _lock(self, file: IO[str], how: int) -> bool:
+        """Whether it is locked now; where that is not to be waited for, another may have it."""
+        with self.reaching():
+            try:
+                fcntl.flock(file, how)
+            except BlockingIOError:
+                return False
+            return True
 
 
 def _name_of(entry: dict[str, Any]) -> str | None:
     annotations = entry.get("annotations")
-    return annotations.get(IMAGE_NAME) if isinstance(annotations, dict) else None
+    name = annotations.get(IMAGE_NAME) if isinstance(annotations, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _entry(descriptor: Descriptor, name: str) -> dict[str, Any]:

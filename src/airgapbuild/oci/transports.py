@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from airgapbuild.files import expanded
 from airgapbuild.oci.local import LayoutSource
 from airgapbuild.oci.source import RangedSource, ReferringSource
 
@@ -60,4 +61,4 @@ class Transports:
             case "docker-daemon":
                 return self._daemon
             case "oci-layout":
-                return LayoutSource(self._folder / Path(reference.repository).expanduser())
+                return LayoutSource(self._folder / expanded(Path(reference.repository)))
