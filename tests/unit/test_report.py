@@ -413,5 +413,5 @@ def test_an_earlier_one_that_cannot_be_read_is_told_first(folder: Path, tmp_path
     with pytest.raises(UsageError, match="there is no such file or folder"):
         gather(folder, since=tmp_path / "nothing")
     (tmp_path / "no.lock").write_text("{")
-    with pytest.raises(LockError, match="is no airgapbuild.lock"):
+    with pytest.raises(LockError, match=r"is no airgapbuild\.lock"):
         gather(folder, since=tmp_path / "no.lock")
