@@ -57,6 +57,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         chosen = getattr(item, "callspec", None)
         shared = chosen.params.get("daemon") if chosen else None
         group = "-".join(shared) if shared else item.nodeid.partition("::")[0]
+        if "compact_bundle" in getattr(item, "fixturenames", ()):
+            group = "compact"  # which takes long to make: once is enough
         item.add_marker(pytest.mark.xdist_group(group))
 
 

@@ -45,7 +45,7 @@ def bundle(
 
 
 @pytest.fixture(scope="session")
-def compact(
+def compact_bundle(
     registry: Registry, busybox: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("compact")

@@ -28,8 +28,8 @@ PAIRS: tuple[tuple[Engine, Store], ...] = (
 
 
 @pytest.fixture(scope="module")
-def opened(compact: Path) -> Bundle:
-    return open_bundle(compact)
+def opened(compact_bundle: Path) -> Bundle:
+    return open_bundle(compact_bundle)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def site_of(daemon: Daemon, bed: Shelf, folder: Path) -> Site:
 def test_plain_docker_load_and_ours_give_the_same_image(
     fresh_daemon: FreshDaemon,
     bed: Shelf,
-    compact: Path,
+    compact_bundle: Path,
     documents: PlatformImage,
     tmp_path: Path,
     engine: Engine,
@@ -62,8 +62,8 @@ def test_plain_docker_load_and_ours_give_the_same_image(
 ) -> None:
     site = site_of(fresh_daemon(engine, store), bed, tmp_path)
     if engine != "20.10":  # it does not know zstd
-        site.docker("load", "-i", next(compact.glob("buildkit_*")))
-    result = site.load(compact, "--no-boot")
+        site.docker("load", "-i", next(compact_bundle.glob("buildkit_*")))
+    result = site.load(compact_bundle, "--no-boot")
     builder = result["images"][0]
     assert builder["action"] == ("loaded" if engine == "20.10" else "present")
     assert builder["id"] == expected(documents, store)
@@ -73,10 +73,10 @@ def test_plain_docker_load_and_ours_give_the_same_image(
 
 
 def test_a_compact_bundle_becomes_a_builder_that_builds(
-    fresh_daemon: FreshDaemon, bed: Shelf, compact: Path, tmp_path: Path
+    fresh_daemon: FreshDaemon, bed: Shelf, compact_bundle: Path, tmp_path: Path
 ) -> None:
     site = site_of(fresh_daemon("28.5", "containerd"), bed, tmp_path)
-    result = site.load(compact)
+    result = site.load(compact_bundle)
     assert [image["action"] for image in result["images"]] == ["loaded", "loaded"]
     assert site.build(tmp_path) == b"hello from behind the gap\n"
     base = result["images"][1]
@@ -84,12 +84,12 @@ def test_a_compact_bundle_becomes_a_builder_that_builds(
     place = f"oci-layout://{result['layout']}@{base['id']}"
     built = site.build(tmp_path, base=f"busybox={place}")
     assert built == b"hello from behind the gap\n"
-    again = site.load(compact)
+    again = site.load(compact_bundle)
     assert [image["action"] for image in again["images"]] == ["present", "present"]
     assert sum(image["sent"] for image in again["images"]) == 0
     site.remove_builder()
 
 
-def test_a_builder_is_two_thirds_of_an_exact_one(bundle: Path, compact: Path) -> None:
-    [tarball] = compact.glob("buildkit_*")
+def test_a_builder_is_two_thirds_of_an_exact_one(bundle: Path, compact_bundle: Path) -> None:
+    [tarball] = compact_bundle.glob("buildkit_*")
     assert tarball.stat().st_size <= 0.66 * (bundle / tarball.name).stat().st_size

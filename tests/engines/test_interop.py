@@ -75,10 +75,10 @@ class Packed:
 def packed(
     request: pytest.FixtureRequest,
     bundle: Path,
-    compact: Path,
+    compact_bundle: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Packed:
-    opened = open_bundle(bundle if request.param == "exact" else compact)
+    opened = open_bundle(bundle if request.param == "exact" else compact_bundle)
     image = opened.lock.find("busybox")
     assert image is not None
     locked = next(it for it in image.platform if str(it.platform) == PLATFORM)
