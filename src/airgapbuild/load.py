@@ -19,7 +19,6 @@ from airgapbuild.errors import DaemonError
 from airgapbuild.files import reaching, write_if_changed
 from airgapbuild.filling import fill
 from airgapbuild.leftovers import remove_node
-from airgapbuild.older import OlderLayers
 from airgapbuild.progress import SILENT, Progress
 from airgapbuild.supply import Supply
 from airgapbuild.threads import pool
@@ -152,9 +151,7 @@ def load_images(
 
 
 def _supply(proven: Proven, daemon: Daemon, layout: Layout) -> Supply:
-    older = OlderLayers([], daemon, layout, layout.path)
-    older.bases = [replace(base, older=older.find) for base in proven.bases]
-    return Supply(replace(proven.bundle, older=older.find), tuple(older.bases))
+    return Supply.of(proven.bundle, proven.bases, layout.path, daemon=daemon, layout=layout)
 
 
 def _to_node(supply: Supply, daemon: Daemon, image: LockedImage, progress: Progress) -> LoadedImage:

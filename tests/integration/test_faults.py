@@ -278,7 +278,7 @@ LANES = st.lists(st.lists(st.sampled_from(PASSING), max_size=6), min_size=1, max
 """What happens to the requests of a path, in turn; each path is in one of the lanes."""
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(lanes=LANES, end=st.sampled_from(("", "", "", *FATAL)))
 def test_any_faults_end_well_or_in_an_error_that_they_explain(
     lanes: list[list[str]], end: str, ends: Ends, faults: dict[str, Fault]
