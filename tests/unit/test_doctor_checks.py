@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 
 from airgapbuild.builder.buildx import Buildx
 from airgapbuild.builder.instance import InstanceStore
+from airgapbuild.builder_tables import BuilderEntry
+from airgapbuild.buildkitd import Buildkitd
 from airgapbuild.doctor.builders import check_builder, check_chosen, check_store
 from airgapbuild.doctor.buildx import check_buildx, check_environment
 from airgapbuild.doctor.daemon import check_address, check_api, check_clock, check_daemon
@@ -32,6 +34,7 @@ from airgapbuild.doctor.site import Site, look
 from airgapbuild.engine.daemon import Daemon
 from airgapbuild.engine.endpoint import find_endpoint
 from airgapbuild.errors import BuilderError, DaemonError
+from airgapbuild.lockfile import read_lock
 from airgapbuild.oci.layout import Layout
 from tests.support.memory import MemorySource
 from tests.support.socket_daemon import Socket, answer
@@ -39,6 +42,12 @@ from tests.support.socket_daemon import Socket, answer
 MARK = "env.AIRGAPBUILD_CONFIG"
 SEAL = {f"env.{name}": "http://127.0.0.1:1" for name in ("HTTP_PROXY", "HTTPS_PROXY")}
 SEAL |= {"env.NO_PROXY": "127.0.0.1,::1,localhost"}
+
+GOLDEN = read_lock(Path(__file__).parent / "golden" / "airgapbuild.lock")
+BUILDING = GOLDEN.model_copy(
+    update={"builder": BuilderEntry(name="airgap", image="buildkit"), "buildkitd": Buildkitd()}
+)
+"""What ought to be there: a builder."""
 
 
 @pytest.fixture
@@ -260,19 +269,96 @@ def test_builders_that_are_all_right(site: Site) -> None:
     assert only(check_store(site)).state == "ok"
 
 
-def test_no_builder_is_chosen(site: Site) -> None:
-    found = only(check_chosen(site))
+def test_no_builder_is_chosen(site: Site, tmp_path: Path) -> None:
+    found = only(check_chosen(replace(site, daemon=answering(tmp_path))))
     assert (found.state, found.mend) == ("warning", "airgapbuild load BUNDLE")
     assert list(check_builder(site)) == []
 
 
-def test_a_chosen_builder_and_what_plain_docker_build_needs(site: Site) -> None:
+def test_a_chosen_builder_and_what_plain_docker_build_needs(site: Site, tmp_path: Path) -> None:
     store(site, "airgap")
     choose(site, "airgap")
+    site = replace(site, daemon=answering(tmp_path))
     found = only(check_chosen(site))
     assert (found.state, found.mend) == ("ok", 'eval "$(airgapbuild env)"')
     by_variable = only(check_chosen(replace(site, environ={"BUILDX_BUILDER": "airgap"})))
     assert (by_variable.state, by_variable.mend) == ("ok", None)
+
+
+def test_whom_a_daemon_that_does_not_answer_would_build_with_is_not_told(site: Site) -> None:
+    """Its address may be the wrong one, and buildx keeps its choice by that."""
+    store(site, "airgap")
+    assert list(check_chosen(replace(site, given=BUILDING))) == []
+
+
+def test_a_builder_that_is_yet_to_be_loaded_is_told_once(site: Site, tmp_path: Path) -> None:
+    store(site, "mine")
+    choose(site, "mine")
+    site = replace(site, given=BUILDING, daemon=answering(tmp_path))
+    assert list(check_chosen(site)) == []
+    found = only(check_builder(site))
+    assert (found.state, found.mend) == ("problem", "airgapbuild load BUNDLE")
+
+
+def test_another_builder_is_chosen(site: Site, tmp_path: Path) -> None:
+    store(site, "mine")
+    store(site, "airgap")
+    choose(site, "mine")
+    site = replace(site, given=BUILDING, daemon=answering(tmp_path))
+    found = only(check_chosen(site))
+    assert found.what == "builds go to builder 'mine', and not to 'airgap'"
+    assert (found.state, found.mend) == ("warning", "docker buildx use airgap")
+    by_variable = only(check_chosen(replace(site, environ={"BUILDX_BUILDER": "mine"})))
+    assert (by_variable.state, by_variable.mend) == ("warning", "export BUILDX_BUILDER=airgap")
+
+
+def test_the_current_builder_has_gone(site: Site, tmp_path: Path) -> None:
+    store(site, "airgap")
+    choose(site, "mine")
+    site = replace(site, given=BUILDING, daemon=answering(tmp_path))
+    found = only(check_chosen(site))
+    assert found.what == (
+        "the current builder 'mine' is gone: builds go to the daemon's own BuildKit"
+    )
+    assert (found.state, found.mend) == ("warning", "docker buildx use airgap")
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_a_variable_names_a_builder_that_is_nowhere(
+    site: Site, tmp_path: Path, *, loaded: bool
+) -> None:
+    if loaded:
+        store(site, "airgap")
+    environ = {"BUILDX_BUILDER": "airgapp", "DOCKER_CONFIG": str(tmp_path)}
+    site = replace(site, environ=environ, daemon=answering(tmp_path))
+    found = only(check_chosen(replace(site, given=BUILDING)))
+    assert found.what == "there is no builder 'airgapp', which BUILDX_BUILDER names"
+    assert (found.state, found.mend) == ("problem", "export BUILDX_BUILDER=airgap")
+    assert list(check_chosen(site)) == []
+    assert only(check_builder(site)).state == "problem"
+
+
+def test_a_variable_may_name_a_docker_context(site: Site, tmp_path: Path) -> None:
+    context(tmp_path, "lab", "tcp://lab:2375")
+    store(site, "airgap")
+    environ = {"BUILDX_BUILDER": "lab", "DOCKER_CONFIG": str(tmp_path)}
+    found = only(
+        check_chosen(
+            replace(site, environ=environ, given=BUILDING, daemon=answering(tmp_path)),
+        )
+    )
+    assert found.what == "builds go to builder 'lab', and not to 'airgap'"
+
+
+@pytest.mark.parametrize("driver", ["docker-container", "kubernetes"])
+def test_a_builder_of_the_lock_s_name_that_load_leaves_alone(site: Site, driver: str) -> None:
+    store(site, "airgap", driver=driver)
+    found = only(check_builder(replace(site, given=BUILDING)))
+    assert found.what == "builder 'airgap' is not airgapbuild's, and load leaves it alone"
+    assert (found.state, found.mend) == (
+        "problem",
+        "docker buildx rm airgap; airgapbuild load BUNDLE",
+    )
 
 
 def test_a_chosen_builder_that_is_not_there(site: Site) -> None:

@@ -14,8 +14,9 @@ from airgapbuild.builder.wanted import wanted_instance
 from airgapbuild.doctor.finding import Finding, ok, problem, warning
 from airgapbuild.doctor.network import lookup_seconds
 from airgapbuild.doctor.nodes import DOCKER_CONTAINER, Node, nodes_of
+from airgapbuild.doctor.site import tried
 from airgapbuild.engine.daemon import Daemon
-from airgapbuild.engine.endpoint import DEFAULT_CONTEXT, Endpoint
+from airgapbuild.engine.endpoint import DEFAULT_CONTEXT, Endpoint, find_endpoint
 from airgapbuild.errors import BuilderError
 from airgapbuild.local_name import LOCAL_REGISTRY
 from airgapbuild.registry.proxies import proxy_for
@@ -31,6 +32,7 @@ _TAKES_FRONTENDS: Final = (0, 12)
 _OF_DOCKER: Final = "default"
 _NOWHERE: Final = f"http://{LOCAL_REGISTRY}"
 _HTTPS: Final = 443
+_PLAIN: Final = "it has no mirror, no seal and no other platform of a bundle's builder"
 _SEAL: Final = "[builder]\nsealed = true"
 
 
@@ -53,24 +55,24 @@ def check_store(site: Site) -> Iterator[Finding]:
 
 
 def check_chosen(site: Site) -> Iterator[Finding]:
-    """Whether builds go to the builder that was loaded."""
-    chosen = site.chosen_builder()
+    """Whether builds go to the builder that was loaded.
+
+    Nothing where no daemon answers: buildx keeps its choice by the daemon's address, which then is
+    another one, or of no use.
+    """
+    if not isinstance(site.daemon, Daemon):
+        return
+    chosen = site.chosen_builder() or _OF_DOCKER
     wanted = site.lock.builder.name if site.lock and site.lock.builder else None
     if wanted and chosen != wanted:
+        yield from _elsewhere(site, chosen, wanted)
+    elif chosen == _OF_DOCKER:
         yield warning(
-            f"builds go to builder '{chosen or _OF_DOCKER}', and not to '{wanted}'",
-            "whatever was loaded for that one is not used",
-            f"docker buildx use {wanted}"
-            if site.environ.get("BUILDX_BUILDER") is None
-            else f"export BUILDX_BUILDER={wanted}",
+            "no builder is chosen: builds go to the daemon's own BuildKit", _PLAIN, site.load
         )
-    elif chosen in (None, _OF_DOCKER):
-        yield warning(
-            "no builder is chosen: builds go to the daemon's own BuildKit",
-            "it has no mirror, no seal and no other platform of a bundle's builder",
-            site.load,
-        )
-    elif "BUILDX_BUILDER" in site.environ:
+    elif not _is_there(site, chosen):
+        return  # `check_builder` tells it
+    elif _by_variable(site):
         yield ok(f"builds go to builder '{chosen}', by BUILDX_BUILDER")
     else:
         yield ok(
@@ -78,6 +80,44 @@ def check_chosen(site: Site) -> Iterator[Finding]:
             "BUILDX_BUILDER names it",
             'eval "$(airgapbuild env)"',
         )
+
+
+def _elsewhere(site: Site, chosen: str, wanted: str) -> Iterator[Finding]:
+    """Where builds go instead of the builder that is wanted, and whether they get there."""
+    if _by_variable(site) and not _is_there(site, chosen):
+        yield problem(
+            f"there is no builder '{chosen}', which BUILDX_BUILDER names",
+            "every build stops there",
+            f"export BUILDX_BUILDER={wanted}",
+        )
+    elif not _is_there(site, wanted):
+        return  # `check_builder` tells it, and `load` chooses what it makes
+    elif not _is_there(site, chosen):
+        yield warning(
+            f"the current builder '{chosen}' is gone: builds go to the daemon's own BuildKit",
+            _PLAIN,
+            f"docker buildx use {wanted}",
+        )
+    else:
+        yield warning(
+            f"builds go to builder '{chosen}', and not to '{wanted}'",
+            "whatever was loaded for that one is not used",
+            f"export BUILDX_BUILDER={wanted}"
+            if _by_variable(site)
+            else f"docker buildx use {wanted}",
+        )
+
+
+def _by_variable(site: Site) -> bool:
+    return bool(site.environ.get("BUILDX_BUILDER"))
+
+
+def _is_there(site: Site, name: str) -> bool:
+    """Whether buildx knows a builder of this name; each docker context is one."""
+    if name == _OF_DOCKER or site.store.read(name):
+        return True
+    environ = {**site.environ, "DOCKER_HOST": "", "DOCKER_CONTEXT": name}
+    return isinstance(tried(lambda: find_endpoint(None, environ)), Endpoint)
 
 
 def check_builder(site: Site) -> Iterator[Finding]:
@@ -92,6 +132,13 @@ def check_builder(site: Site) -> Iterator[Finding]:
             "buildx stops where a variable names it, and without a word takes the daemon's own "
             "BuildKit where it is the current one",
             site.load,
+        )
+        return
+    if _is_refused(site, stored):
+        yield problem(
+            f"builder '{name}' is not airgapbuild's, and load leaves it alone",
+            "what was loaded for a builder of this name is not used",
+            f"docker buildx rm {name}; {site.load}",
         )
         return
     yield from _against_lock(site, stored)
@@ -112,6 +159,18 @@ def check_builder(site: Site) -> Iterator[Finding]:
             for node in here:
                 yield from _container(site, site.daemon, node)
             yield from _running(site, name, site.daemon, here)
+
+
+def _is_refused(site: Site, stored: StoredInstance) -> bool:
+    """Whether `load` would not write the lock's builder in its place.
+
+    Drivers of pods and of remote daemons keep no mark to tell by.
+    """
+    wanted = site.lock.builder if site.lock else None
+    if wanted is None:
+        return False
+    is_foreign = stored.driver == DOCKER_CONTAINER and not stored.is_marked
+    return is_foreign or stored.driver != wanted.driver
 
 
 def _is_here(site: Site, node: Node) -> bool:
