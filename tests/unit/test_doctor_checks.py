@@ -36,6 +36,7 @@ from airgapbuild.engine.endpoint import find_endpoint
 from airgapbuild.errors import BuilderError, DaemonError
 from airgapbuild.lockfile import read_lock
 from airgapbuild.oci.layout import Layout
+from tests.support.forgery import make_tiny
 from tests.support.memory import MemorySource
 from tests.support.socket_daemon import Socket, answer
 
@@ -258,9 +259,9 @@ def test_a_file_that_is_no_builder_s(site: Site, content: str) -> None:
 
 def test_a_foreign_name_among_the_builders(site: Site) -> None:
     store(site, "good")
-    path = site.store.folder / "instances/.good.swp"
+    path = site.store.folder / "instances/good (copy)"
     path.write_text("{}")
-    assert only(check_store(site)).mend == f"rm {path}"
+    assert only(check_store(site)).mend == f"rm '{path}'"
 
 
 def test_builders_that_are_all_right(site: Site) -> None:
@@ -585,6 +586,80 @@ def test_the_room_of_folders_that_are_not_there_yet(site: Site) -> None:
     found = list(check_disk(site))
     assert [str(site.layout.path) in it.what for it in found] == [True, False]
     assert all(" free at " in it.what for it in found)
+
+
+def test_a_layout_without_room_is_pruned_itself(site: Site) -> None:
+    """Docker's caches are of no use to it."""
+    images = [
+        image.model_copy(
+            update={
+                "role": "base",
+                "platform": tuple(
+                    it.model_copy(update={"layers_size": 10**16}) for it in image.platform
+                ),
+            }
+        )
+        for image in GOLDEN.image
+    ]
+    full = replace(site, given=GOLDEN.model_copy(update={"image": tuple(images)}))
+    found = next(it for it in check_disk(full) if it.state == "problem")
+    assert str(site.layout.path) in found.what
+    assert found.mend == "airgapbuild layout prune, or another --layout"
+    named = next(iter(check_disk(replace(full, is_layout_named=True))))
+    assert named.mend == (
+        f"airgapbuild layout prune --layout {site.layout.path}, or another --layout"
+    )
+
+
+def test_what_loads_goes_to_the_layout_that_was_looked_at(tmp_path: Path) -> None:
+    folder = make_tiny(tmp_path / "a bundle")
+    layout = Layout(tmp_path / "my layout")
+    environ = {"PATH": str(tmp_path), "HOME": str(tmp_path), "DOCKER_HOST": "unix:///nowhere.sock"}
+    site = look(environ, layout, tmp_path, given=folder, seconds=5)
+    assert site.load == f"airgapbuild load '{folder}'"
+    named = replace(site, is_layout_named=True)
+    assert named.load == f"airgapbuild load --layout '{layout.path}' '{folder}'"
+
+
+MIRRORED = "env.AIRGAPBUILD_MIRROR"
+
+
+def test_what_loads_keeps_the_mirror_that_a_builder_was_told_of(site: Site) -> None:
+    store(site, "airgap", DriverOpts={MARK: "x", MIRRORED: "http://mirror:5001"})
+    keeping = replace(site, given=BUILDING)
+    assert keeping.load == "airgapbuild load --serve http://mirror:5001 BUNDLE"
+    for_others = BUILDING.model_copy(update={"builder": None})
+    chosen = replace(keeping, given=for_others, environ={"BUILDX_BUILDER": "airgap"})
+    assert chosen.load == "airgapbuild load BUNDLE"
+    (site.store.folder / "instances/airgap").write_text("{")
+    assert keeping.load == "airgapbuild load BUNDLE"
+
+
+def test_the_mirror_of_a_builder_is_told(site: Site) -> None:
+    options = {MARK: "x", MIRRORED: "https://mirror.corp:5001", **SEAL}
+    store(site, "airgap", DriverOpts=options)
+    site = replace(site, environ={"BUILDX_BUILDER": "airgap"})
+    found = [it for it in check_builder(site) if "mirror" in it.what]
+    assert (only(found).state, only(found).what) == (
+        "ok",
+        "builder 'airgap' asks the mirror https://mirror.corp:5001 first (not asked here)",
+    )
+
+
+def test_a_mirror_on_this_machine_that_does_not_answer(site: Site) -> None:
+    site = replace(site, environ={"BUILDX_BUILDER": "airgap"})
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        store(site, "airgap", DriverOpts={MARK: "x", MIRRORED: address, **SEAL})
+        [found] = [it for it in check_builder(site) if "mirror" in it.what]
+        assert found.state == "ok"
+        assert found.what == f"builder 'airgap' asks the mirror {address} first, and it answers"
+    [found] = [it for it in check_builder(site) if "mirror" in it.what]
+    assert (found.state, found.what) == (
+        "warning",
+        f"builder 'airgap' asks the mirror {address} first, and nothing answers there",
+    )
+    assert found.mend == f"airgapbuild serve --listen {address.removeprefix('http://')} BUNDLE"
 
 
 def test_checks_have_the_exit_code_of_their_area() -> None:

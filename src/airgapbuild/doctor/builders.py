@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
+import socket
 import tomllib
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from airgapbuild.builder.buildkitd import BUILDKITD_FILE
 from airgapbuild.builder.buildx import Buildx
@@ -25,13 +28,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airgapbuild.builder.instance import StoredInstance
+    from airgapbuild.builder.mirrored import Served
     from airgapbuild.doctor.site import Site
 
 _TAKES_FRONTENDS: Final = (0, 12)
 """The BuildKit that brought named contexts for frontends (frontend/gateway/gateway.go)."""
 _OF_DOCKER: Final = "default"
 _NOWHERE: Final = f"http://{LOCAL_REGISTRY}"
+_HTTP: Final = 80
 _HTTPS: Final = 443
+_PATIENCE: Final = 2.0
+"""Seconds for a port of this machine."""
 _PLAIN: Final = "it has no mirror, no seal and no other platform of a bundle's builder"
 _SEAL: Final = "[builder]\nsealed = true"
 
@@ -48,7 +55,7 @@ def check_store(site: Site) -> Iterator[Finding]:
             yield problem(
                 "; ".join(error.lines),
                 "`docker buildx ls` stops at the first file that is no builder's",
-                f"rm {path}",
+                f"rm {shlex.quote(str(path))}",
             )
     if not broken:
         yield ok(f"buildx keeps its builders in {site.store.folder}")
@@ -154,6 +161,7 @@ def check_builder(site: Site) -> Iterator[Finding]:
     else:
         for node in nodes:
             yield from _sealed(site, node)
+        yield from _served(site, stored)
         here = tuple(node for node in nodes if _is_here(site, node))
         if isinstance(site.daemon, Daemon) and here:
             for node in here:
@@ -271,6 +279,37 @@ def _sealed(site: Site, node: Node) -> Iterator[Finding]:
             if proxy == _NOWHERE
             else f"{node.name} looks outside by the proxy {proxy}"
         )
+
+
+def _served(site: Site, stored: StoredInstance) -> Iterator[Finding]:
+    """The mirror of `load --serve`; it is asked itself only where no packet leaves for that."""
+    served = served_of(stored)
+    if served is None:
+        return
+    what = f"builder '{stored.name}' asks the mirror {served} first"
+    endpoint = site.endpoint
+    is_here = isinstance(endpoint, Endpoint) and endpoint.host.startswith("unix://")
+    if not (served.is_loopback and is_here):
+        yield ok(f"{what} (not asked here)")
+    elif _listens(served):
+        yield ok(f"{what}, and it answers")
+    else:
+        yield warning(
+            f"{what}, and nothing answers there",
+            "what builds name in their ordinary way is not found while it is away",
+            f"airgapbuild serve --listen {served.host} "
+            f"{shlex.quote(str(site.bundle.folder)) if site.bundle else 'BUNDLE'}",
+        )
+
+
+def _listens(served: Served) -> bool:
+    address = urlsplit(str(served))
+    port = address.port or (_HTTP if served.is_http else _HTTPS)
+    try:
+        socket.create_connection((address.hostname, port), _PATIENCE).close()
+    except OSError:
+        return False
+    return True
 
 
 def _inside(node: Node) -> list[str]:

@@ -92,8 +92,8 @@ def _passed_by(site: Site, failure: Failure) -> Finding:
     return problem(
         f"{_shown(failure)} is in {site.layout.path}, but the build did not look there",
         f"it takes from a layout what --build-context names; elsewhere: {_last(failure.reason)}",
-        "airgapbuild build …, in place of docker buildx build …\n"
-        "or: docker buildx build $(airgapbuild contexts) …",
+        f"airgapbuild build{site.layout_option} …, in place of docker buildx build …\n"
+        f"or: docker buildx build $(airgapbuild contexts{site.layout_option}) …",
     )
 
 
@@ -190,7 +190,8 @@ def _cut(site: Site, failure: Failure, match: re.Match[str]) -> Finding:
         return problem(
             f"{match[1]} was not where {_shown(failure)} was looked for; {folder} has it",
             "the build was told of another folder, or it was loaded meanwhile",
-            "airgapbuild build …, or: docker buildx build $(airgapbuild contexts) …",
+            f"airgapbuild build{site.layout_option} …, "
+            f"or: docker buildx build $(airgapbuild contexts{site.layout_option}) …",
         )
     return problem(
         f"{folder} lacks {match[1]}, which {_shown(failure)} needs",

@@ -21,10 +21,15 @@ _UNPACKED: Final = 4
 _LEAST: Final = 1_000_000_000
 """Bytes below which a build soon runs out."""
 
+_DOCKER: Final = "docker system df; docker buildx prune"
+_PRUNE: Final = "airgapbuild layout prune{}, or another --layout"
+
 
 def check_disk(site: Site) -> Iterator[Finding]:
     """The free space of each place, against what is still to come there."""
+    layout = site.layout.path.absolute()
     for path, need in _needs(site).items():
+        mend = _DOCKER if path != layout else _PRUNE.format(site.layout_option)
         place = next(it for it in (path, *path.parents) if it.exists())
         free = shutil.disk_usage(place).free
         what = f"{size_words(free)} free at {path}"
@@ -32,10 +37,10 @@ def check_disk(site: Site) -> Iterator[Finding]:
             yield problem(
                 f"{what}, and {size_words(need)} are to come",
                 "loading stops in the middle",
-                "docker system df; docker buildx prune",
+                mend,
             )
         elif free < _LEAST:
-            yield warning(what, "a build soon runs out", "docker system df; docker buildx prune")
+            yield warning(what, "a build soon runs out", mend)
         else:
             yield ok(what)
 
