@@ -15,7 +15,7 @@ from airgapbuild.oci.digest import digest_of
 from airgapbuild.oci.layout import Layout
 from tests.engines.bundles import make_bundle, manifest, with_frontend
 from tests.engines.daemon import Daemon, docker_config
-from tests.engines.site import CONTAINER, Site
+from tests.engines.site import BUILDER, CONTAINER, Site
 from tests.support.program import document
 
 if TYPE_CHECKING:
@@ -132,6 +132,19 @@ def test_a_home_in_which_nothing_was_loaded(site: Site, bed: Bed, tmp_path: Path
     home.mkdir()
     fresh = Site(site.daemon, docker_config(bed, tmp_path / "docker", "newest"), home)
     assert only(findings(fresh), "builder")["what"].startswith("no builder is chosen")
+
+
+def test_a_builder_of_the_same_name_that_somebody_else_made(
+    site: Site, shipped: Path, bed: Bed, tmp_path: Path
+) -> None:
+    other = Site(site.daemon, docker_config(bed, tmp_path / "docker", "newest"), tmp_path / "home")
+    other.home.mkdir()
+    other.docker("buildx", "create", "--name", BUILDER)
+    mend = only(findings(other, shipped, code=9), "builder")["mend"]
+    assert mend == f"docker buildx rm {BUILDER}; airgapbuild load {shipped}"
+    other.docker("buildx", "rm", BUILDER)
+    other.load(shipped)
+    assert only(findings(other, shipped), "emulator")
 
 
 def failed(site: Site, folder: Path, dockerfile: str, *options: str, bare: bool = False) -> Path:

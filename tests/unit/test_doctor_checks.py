@@ -611,6 +611,12 @@ def test_a_layout_without_room_is_pruned_itself(site: Site) -> None:
     )
 
 
+def test_a_cache_without_room_can_be_elsewhere(site: Site) -> None:
+    full = replace(site, cache=Path("/proc/airgapbuild"))  # of 0 bytes
+    found = next(it for it in check_disk(full) if "/proc" in it.what)
+    assert (found.state, "XDG_CACHE_HOME" in (found.mend or "")) == ("warning", True)
+
+
 def test_what_loads_goes_to_the_layout_that_was_looked_at(tmp_path: Path) -> None:
     folder = make_tiny(tmp_path / "a bundle")
     layout = Layout(tmp_path / "my layout")

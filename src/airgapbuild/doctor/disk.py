@@ -22,14 +22,18 @@ _LEAST: Final = 1_000_000_000
 """Bytes below which a build soon runs out."""
 
 _DOCKER: Final = "docker system df; docker buildx prune"
-_PRUNE: Final = "airgapbuild layout prune{}, or another --layout"
+_CACHE: Final = "export XDG_CACHE_HOME=…, a folder with more room"
+_LAYOUT: Final = "airgapbuild layout prune{}, or another --layout"
 
 
 def check_disk(site: Site) -> Iterator[Finding]:
     """The free space of each place, against what is still to come there."""
-    layout = site.layout.path.absolute()
+    mends = {
+        site.cache.absolute(): _CACHE,
+        site.layout.path.absolute(): _LAYOUT.format(site.layout_option),
+    }
     for path, need in _needs(site).items():
-        mend = _DOCKER if path != layout else _PRUNE.format(site.layout_option)
+        mend = mends.get(path, _DOCKER)
         place = next(it for it in (path, *path.parents) if it.exists())
         free = shutil.disk_usage(place).free
         what = f"{size_words(free)} free at {path}"
