@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from airgapbuild.bundle.frames import MAGIC, decoded
+from airgapbuild.bundle.compact import WINDOW
+from airgapbuild.bundle.frames import MAGIC, decompressed
 from airgapbuild.bundle.parts import Joined, from_first
 from airgapbuild.bundle.walk import Stream, member_of
 from airgapbuild.errors import BundleError, IntegrityError
@@ -60,9 +61,8 @@ def read_head(path: Path) -> tuple[tuple[str, ...], PlatformImage]:
     """
     try:
         paths = from_first(path)
-        size = sum(part.stat().st_size for part in paths)
         with Joined(paths) as opened:
-            stream = Stream(decoded(opened, size, path.name))
+            stream = Stream(decompressed(opened, path.name, window=WINDOW))
             entries = _entries(stream, path.name)
             documents = _documents(stream, entries[0], path.name)
     except OSError as error:
