@@ -80,7 +80,9 @@ def _entries(stream: Stream, what: str) -> list[Descriptor]:
         raise BundleError(f"{what}: has no index.json before its blobs")
     try:
         found = json_object(_data(stream, member, what)).get("manifests")
-        entries = [Descriptor.model_validate(entry) for entry in found or ()]
+        entries = [
+            Descriptor.model_validate(entry, by_alias=True, by_name=False) for entry in found or ()
+        ]
     except (ValueError, TypeError, ValidationError) as error:
         raise BundleError(f"{what}: index.json is none of an image") from error
     if len({entry.digest for entry in entries}) != 1:
