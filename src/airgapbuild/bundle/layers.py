@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
-_ZSTD_WINDOW: Final = 4 << 20
+_ZSTD_WINDOW: Final = 128 << 20
+"""What `zstd -d` and the engines take. Compressors in Go want 8 MiB without being asked to."""
 _CHUNK: Final = 1 << 20
 
 
