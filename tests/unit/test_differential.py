@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from airgapbuild.bundle.index import INDEX_FILE, RequiredBlob
+from airgapbuild.bundle.index import INDEX_FILE, OlderBlob, RequiredBlob
 from airgapbuild.bundle.packaging import Packaging
 from airgapbuild.bundle.reader import open_bundle
 from airgapbuild.diff import diff
@@ -32,6 +32,7 @@ from airgapbuild.oci.layout import Layout
 from airgapbuild.oci.platform import parse_platform
 from airgapbuild.report.facts import gather
 from airgapbuild.report.page import render_page
+from airgapbuild.supply import Supply
 from airgapbuild.verify import verify
 from schemas.generate import schema_of
 from tests.support.forgery import vouch
@@ -377,6 +378,55 @@ def test_an_older_layer_is_read_from_an_exact_bundle_or_from_the_registry(projec
         file = open_bundle(project.folder / name).index.file(KIT)
         assert file is not None
         assert [blob.length < 1000 for blob in file.blobs if blob.reference] == [True]
+
+
+BOTTOM, MIDST = random.Random(3).randbytes(100_000), random.Random(4).randbytes(150_000)
+
+
+@pytest.mark.parametrize(
+    ("against", "by"),
+    [
+        (("told",), [None, None]),
+        (("raw", "told"), [0, 1]),
+        (("told", "raw"), [0, 1]),
+    ],
+)
+def test_a_compact_differential_may_be_built_upon(
+    project: Project, against: tuple[str, ...], by: list[int | None]
+) -> None:
+    """Of what it does not hold itself, an earlier one tells the older layer; else it travels."""
+    push(project, BOTTOM, MIDST, b"old")
+    project.export("raw", packaging=COMPACT)
+    push(project, BOTTOM, MIDST[:-1] + b"?", b"new")
+    project.export("told", project.folder / "raw", packaging=COMPACT)
+    push(project, b"!" + BOTTOM[1:], MIDST[:-1] + b"!", b"newer")
+    folders = [project.folder / name for name in against]
+    third = project.bundle("third", *folders, packaging=COMPACT)
+    file = third.index.file(KIT)
+    assert file is not None
+    told = {blob.digest: blob.reference for blob in file.blobs}
+    older = [layer.digest for layer in layers(project.folder / "raw", "kit")]
+    wanted = [None if height is None else older[height] for height in by]
+    assert [told[layer.digest] for layer in layers(third.folder, "kit")[:2]] == wanted
+    assert verify(third.folder).error is None
+    supply = Supply.of(third, map(open_bundle, folders), project.folder / "scratch")
+    for image in third.lock.image:
+        supply.bundle.check_image(image, image.platform[0])
+
+
+def test_what_is_told_by_itself_is_nowhere(project: Project) -> None:
+    raw, told = rebuilt(project)
+    layer = layers(told, "kit")[1]
+    document = json.loads((told / INDEX_FILE).read_text())
+    for file in document["files"]:
+        for blob in file.get("blobs", ()):
+            if blob["digest"] == layer.digest:
+                blob["reference"] = layer.digest
+                file["references"] = [{"digest": layer.digest, "size": layer.size}]
+    (told / INDEX_FILE).write_text(json.dumps(document))
+    vouch(told, INDEX_FILE)
+    supply = Supply.of(open_bundle(raw), [open_bundle(told)], project.folder / "scratch")
+    assert supply.bundle.older(OlderBlob(digest=layer.digest, size=layer.size)) is None
 
 
 def test_what_is_told_by_an_older_layer_needs_it(project: Project) -> None:

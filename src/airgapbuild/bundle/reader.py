@@ -162,6 +162,17 @@ class Bundle:
         """Whether a tarball that is here holds this blob."""
         return digest in self._blobs
 
+    def tells(self, digest: Digest) -> bool:
+        """Whether a blob can be read: it is held, and what it is told by, if anything, at hand.
+
+        Raises:
+            AirgapbuildError: the older layer by which it is told cannot be looked for.
+        """
+        file, blob = self._blobs.get(digest, (None, None))
+        if file is None or blob is None:
+            return False
+        return not blob.reference or self._older(file, blob) is not None
+
     def alone(self, image: LockedImage, locked: LockedPlatform) -> Bundle:
         """The same bundle with no tarball but a platform's.
 
