@@ -458,3 +458,13 @@ def test_a_mirror_may_be_a_variable(text: str, found: str | None) -> None:
     assert mirror_in(text, environ) == found
     manifest = parse(HEAD + IMAGE + f'[registries."docker.io"]\nmirrors = ["{text}"]')
     assert manifest.registries["docker.io"].mirrors == (text,)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["https://bot:hunter2@mirror.example/hub", "bot:hunter2@mirror.example", "a/B?hunter2"],
+)
+def test_what_a_variable_holds_is_not_told(value: str) -> None:
+    with pytest.raises(ValueError, match=r"^\$MIRROR is no host\[:port\]") as caught:
+        mirror_in("$MIRROR", {"MIRROR": value})
+    assert "hunter2" not in str(caught.value)
