@@ -6,12 +6,14 @@ import gzip
 import json
 import random
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import zstandard
 
 from airgapbuild.bundle.index import INDEX_FILE, OlderBlob, RequiredBlob
 from airgapbuild.bundle.packaging import Packaging
@@ -35,7 +37,7 @@ from airgapbuild.report.page import render_page
 from airgapbuild.supply import Supply
 from airgapbuild.verify import verify
 from schemas.generate import schema_of
-from tests.support.forgery import vouch
+from tests.support.forgery import stored, vouch
 from tests.support.program import airgapbuild
 from tests.support.project import Project
 
@@ -412,6 +414,38 @@ def test_a_compact_differential_may_be_built_upon(
     supply = Supply.of(third, map(open_bundle, folders), project.folder / "scratch")
     for image in third.lock.image:
         supply.bundle.check_image(image, image.platform[0])
+
+
+PLAIN = zstandard.ZstdCompressor(write_content_size=False)
+SKIPPABLE = b"\x50\x2a\x4d\x18" + bytes(4)
+FORGED_FRAMES: dict[str, Callable[[int], bytes]] = {
+    "more than the layer": lambda size: stored(bytes(size) + b"another image"),
+    "less than the layer": lambda size: stored(bytes(size - 1)),
+    "nobody knows how much": lambda size: PLAIN.compress(bytes(size)),
+    "no frame at all": lambda size: b"none" + bytes(size),
+    "something that is passed over": lambda size: stored(bytes(size)) + SKIPPABLE,
+    "a frame that goes on": lambda size: stored(bytes(size))[:-1],
+}
+
+
+@pytest.mark.parametrize("row", FORGED_FRAMES)
+def test_what_is_told_by_an_absent_layer_takes_its_place_and_no_more(
+    project: Project, row: str
+) -> None:
+    """Its content cannot be proven, but that who decodes one stream finds the others after it."""
+    _, told = rebuilt(project)
+    document = json.loads((told / INDEX_FILE).read_text())
+    [file] = [file for file in document["files"] if file["name"] == KIT]
+    [blob] = [blob for blob in file["blobs"] if "reference" in blob]
+    raw, stop = (told / KIT).read_bytes(), blob["offset"] + blob["length"]
+    frames = FORGED_FRAMES[row](blob["size"])
+    blob["length"] = len(frames)
+    (told / KIT).write_bytes(raw[: blob["offset"]] + frames + raw[stop:])
+    (told / INDEX_FILE).write_text(json.dumps(document))
+    vouch(told, KIT)
+    found = verify(told)
+    assert isinstance(found.error, BundleError)
+    assert found.fetch == ()
 
 
 def test_what_is_told_by_itself_is_nowhere(project: Project) -> None:

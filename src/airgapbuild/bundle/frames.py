@@ -35,8 +35,7 @@ _FRAME_HEADER: Final = 9
 _BLOCK_HEADER: Final = 3
 _FULL_FRAME: Final = _FRAME_HEADER + FRAME + _BLOCK_HEADER * (FRAME // _BLOCK)
 _FRAME_START: Final = 5
-"""Of any frame's header: so many bytes tell how long it is, and what ends the frame."""
-_HAS_SUM: Final = 0b100
+"""Of any frame's header: so many bytes tell how long it is."""
 _SUM: Final = 4
 _REPEATED: Final = 1
 """The type of a block that has one byte, whatever size its header tells."""
@@ -188,6 +187,8 @@ class Whole:
     """
 
     def __init__(self, file: Readable, what: str) -> None:
+        self.content_size = 0
+        """What the headers of the frames so far say; more than anything has where one does not."""
         self._file = file
         self._what = what
         self._headers = self._frames()
@@ -232,13 +233,18 @@ class Whole:
             if not start.startswith(MAGIC):
                 raise BundleError(f"{self._what}: not zstd: something between two frames")
             self._is_within = True
-            yield zstandard.frame_header_size(start) - len(start)
+            header = start + (yield zstandard.frame_header_size(start) - len(start))
+            try:
+                told = zstandard.get_frame_parameters(header)
+            except zstandard.ZstdError as error:
+                raise BundleError(f"{self._what}: not zstd: {error}") from error
+            self.content_size += told.content_size
             is_last = False
             while not is_last:
-                header = int.from_bytes((yield _BLOCK_HEADER), "little")
-                is_last = bool(header & 1)
-                self._passing = 1 if header >> 1 & 3 == _REPEATED else header >> 3
-            self._passing += _SUM if start[len(MAGIC)] & _HAS_SUM else 0
+                block = int.from_bytes((yield _BLOCK_HEADER), "little")
+                is_last = bool(block & 1)
+                self._passing = 1 if block >> 1 & 3 == _REPEATED else block >> 3
+            self._passing += _SUM if told.has_checksum else 0
             self._is_within = False
 
 

@@ -422,10 +422,15 @@ def _check_requires(file: BundledFile, documents: PlatformImage) -> None:
 
 
 def _passed_over(tarball: Readable, blob: BundledBlob, what: str) -> Iterator[bytes]:
-    """As many zeros as a blob has bytes, once its frames are read."""
+    """As many zeros as a blob has bytes, once its frames are found to hold as many.
+
+    Their decoder would refuse others than they say.
+    """
     frames = Whole(Slice(tarball, blob.length), what)
     while frames.read(_READ):
         pass
+    if frames.content_size != blob.size:
+        raise BundleError(f"{what}: the frames of {blob.digest} do not say that they hold it")
     return (bytes(min(_READ, blob.size - at)) for at in range(0, blob.size, _READ))
 
 
