@@ -111,10 +111,16 @@ class Document:
         return model.model_validate(self.values, context=context, by_alias=True, by_name=False)
 
     def problems_of(self, error: ValidationError, model: type[BaseModel]) -> list[tuple[int, str]]:
-        """One problem for each thing that validation found."""
+        """One problem for each thing that validation found.
+
+        Pydantic leaves wrong entries out before it counts them: none left is no problem of its own.
+        """
+        found = error.errors(include_url=False)
+        inner = {item["loc"][:end] for item in found for end in range(len(item["loc"]))}
         return [
             self.problem(_readable(item["loc"]), _message(item, model))
-            for item in error.errors(include_url=False)
+            for item in found
+            if item["type"] != "too_short" or item["loc"] not in inner
         ]
 
 
