@@ -303,7 +303,7 @@ def test_a_builder_that_is_yet_to_be_loaded_is_told_once(site: Site, tmp_path: P
 
 def test_another_builder_is_chosen(site: Site, tmp_path: Path) -> None:
     store(site, "mine")
-    store(site, "airgap")
+    store(site, "airgap", DriverOpts={MARK: "x"})
     choose(site, "mine")
     site = replace(site, given=BUILDING, daemon=answering(tmp_path))
     found = only(check_chosen(site))
@@ -314,7 +314,7 @@ def test_another_builder_is_chosen(site: Site, tmp_path: Path) -> None:
 
 
 def test_the_current_builder_has_gone(site: Site, tmp_path: Path) -> None:
-    store(site, "airgap")
+    store(site, "airgap", DriverOpts={MARK: "x"})
     choose(site, "mine")
     site = replace(site, given=BUILDING, daemon=answering(tmp_path))
     found = only(check_chosen(site))
@@ -341,7 +341,7 @@ def test_a_variable_names_a_builder_that_is_nowhere(
 
 def test_a_variable_may_name_a_docker_context(site: Site, tmp_path: Path) -> None:
     context(tmp_path, "lab", "tcp://lab:2375")
-    store(site, "airgap")
+    store(site, "airgap", DriverOpts={MARK: "x"})
     environ = {"BUILDX_BUILDER": "lab", "DOCKER_CONFIG": str(tmp_path)}
     found = only(
         check_chosen(
@@ -352,8 +352,11 @@ def test_a_variable_may_name_a_docker_context(site: Site, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("driver", ["docker-container", "kubernetes"])
-def test_a_builder_of_the_lock_s_name_that_load_leaves_alone(site: Site, driver: str) -> None:
+def test_a_builder_of_the_lock_s_name_that_load_leaves_alone(
+    site: Site, tmp_path: Path, driver: str
+) -> None:
     store(site, "airgap", driver=driver)
+    assert list(check_chosen(replace(site, given=BUILDING, daemon=answering(tmp_path)))) == []
     found = only(check_builder(replace(site, given=BUILDING)))
     assert found.what == "builder 'airgap' is not airgapbuild's, and load leaves it alone"
     assert (found.state, found.mend) == (

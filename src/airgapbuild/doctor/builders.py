@@ -97,7 +97,7 @@ def _elsewhere(site: Site, chosen: str, wanted: str) -> Iterator[Finding]:
             "every build stops there",
             f"export BUILDX_BUILDER={wanted}",
         )
-    elif not _is_there(site, wanted):
+    elif (stored := site.store.read(wanted)) is None or _is_refused(site, stored):
         return  # `check_builder` tells it, and `load` chooses what it makes
     elif not _is_there(site, chosen):
         yield warning(
