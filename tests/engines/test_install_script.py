@@ -315,6 +315,15 @@ def test_sums_that_are_none_are_exit_7(machine: Machine, line: str) -> None:
     machine.refuses(7, "SHA256SUMS")
 
 
+def test_sums_whose_last_line_has_no_end_are_exit_7(machine: Machine) -> None:
+    """`read` gives such a line and fails: a loop passes over it, and over its file."""
+    sums = machine.bundle / "SHA256SUMS"
+    sums.write_text(sums.read_text().removesuffix("\n"))
+    damage(machine.bundle / TOOL)
+    machine.refuses(7, "SHA256SUMS", "cannot be read")
+    assert machine.asked == []
+
+
 def test_empty_sums_are_exit_7(machine: Machine) -> None:
     (machine.bundle / "SHA256SUMS").write_text("")
     machine.refuses(7, "SHA256SUMS")

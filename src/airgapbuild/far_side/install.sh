@@ -110,10 +110,19 @@ is_listed() {
 	esac
 }
 
+# Whether the last line has its end, too: `read` would pass over it otherwise, and so over its file.
+ends_its_lines() {
+	case $(cat "$1" && say .) in
+	*"$newline.") ;;
+	*) return 1 ;;
+	esac
+}
+
 check_files() {
 	is_file SHA256SUMS || fail 7 "$PWD: there is no SHA256SUMS: not a bundle"
 	names=$(cut -c 67- SHA256SUMS)
-	if grep -Evq "^[0-9a-f]{64}  $FILE_NAME\$" SHA256SUMS || ! is_listed bundle.json; then
+	if grep -Evq "^[0-9a-f]{64}  $FILE_NAME\$" SHA256SUMS || ! ends_its_lines SHA256SUMS ||
+		! is_listed bundle.json; then
 		fail 7 "SHA256SUMS: cannot be read" "bring this file over again"
 	fi
 	check_signature
