@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,16 +14,47 @@ from airgapbuild.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from airgapbuild.errors import AirgapbuildError
+
 _UMASK_PROOF = 0o644
+
+
+def mode_of(path: Path, refused: type[AirgapbuildError] = UsageError) -> int | None:
+    """The mode of what is at a path, behind links; None where there is nothing.
+
+    pathlib's `exists`, `is_dir` and `is_file` raise OSError where the system does not tell: a
+    folder of another user's, a name that is too long.
+
+    Raises:
+        UsageError, or `refused`: the system does not tell.
+    """
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise refused(f"{path}: {error.strerror}") from error
+
+
+def is_folder(path: Path, refused: type[AirgapbuildError] = UsageError) -> bool:
+    """Whether a folder is there; see `mode_of`."""
+    mode = mode_of(path, refused)
+    return mode is not None and stat.S_ISDIR(mode)
+
+
+def is_file(path: Path, refused: type[AirgapbuildError] = UsageError) -> bool:
+    """Whether a plain file is there; see `mode_of`."""
+    mode = mode_of(path, refused)
+    return mode is not None and stat.S_ISREG(mode)
 
 
 def must_exist(path: Path) -> None:
     """Returns only if there is something of this name.
 
     Raises:
-        UsageError: there is not.
+        UsageError: there is not, or the system does not tell.
     """
-    if not path.exists():
+    if mode_of(path) is None:
         raise UsageError(f"{path}: there is no such file or folder")
 
 

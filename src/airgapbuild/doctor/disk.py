@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,7 +26,7 @@ _LEAST: Final = 1_000_000_000
 def check_disk(site: Site) -> Iterator[Finding]:
     """The free space of each place, against what is still to come there."""
     for path, need in _needs(site).items():
-        place = next(it for it in (path, *path.parents) if it.exists())
+        place = next(it for it in (path, *path.parents) if os.path.exists(it))  # noqa: PTH110
         free = shutil.disk_usage(place).free
         what = f"{size_words(free)} free at {path}"
         if free < need:
@@ -46,7 +47,7 @@ def _needs(site: Site) -> dict[Path, int]:
     daemon = site.daemon
     if isinstance(daemon, Daemon) and daemon.endpoint.host.startswith("unix://"):
         root = Path(daemon.root_dir)
-        if root.exists():
+        if os.path.exists(root):  # noqa: PTH110 - pathlib's raises, where it may not look
             needs[root] = _to_daemon(site, daemon)
     return needs
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from airgapbuild.files import mode_of
 from airgapbuild.oci.content import INDEX_TYPES, MANIFEST_TYPES, MAX_DOCUMENT, json_object
 from airgapbuild.oci.derived import DERIVED_FROM
 from airgapbuild.oci.digest import Digest, parse_digest
@@ -99,7 +100,7 @@ def prune(layout: Layout, *, progress: Progress = SILENT) -> tuple[Unused, ...]:
     Raises:
         BundleError: the layout's index.json is not one.
     """
-    if not layout.path.exists():
+    if mode_of(layout.path) is None:
         return ()
     with layout.sweeping(lambda: progress.note(f"{layout.path}: waiting until a load is done")):
         unused = garbage(layout)
