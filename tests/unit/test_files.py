@@ -77,6 +77,7 @@ def test_a_user_that_nobody_knows_has_no_folder(tmp_path: Path) -> None:
         (2, ("unload", LONG)),
         (2, ("init", LONG)),
         (2, ("layout", "prune", "--layout", LONG)),
+        (2, ("layout", "ls", "--layout", LONG)),
         (3, ("lock", "--file", LONG)),
     ],
 )

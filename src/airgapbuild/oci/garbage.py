@@ -54,9 +54,10 @@ def reachable(layout: Layout, roots: Iterable[Digest]) -> frozenset[Digest]:
 def held(layout: Layout) -> dict[Digest, int]:
     """The size in bytes of each blob that is there; no byte of them is read."""
     found = {}
-    for path in sorted((layout.path / "blobs" / "sha256").glob("*")):
-        with suppress(ValueError, FileNotFoundError):
-            found[parse_digest(f"sha256:{path.name}")] = path.stat().st_size
+    with layout.reaching():
+        for path in sorted((layout.path / "blobs" / "sha256").glob("*")):
+            with suppress(ValueError, FileNotFoundError):
+                found[parse_digest(f"sha256:{path.name}")] = path.stat().st_size
     return found
 
 
@@ -85,10 +86,11 @@ def garbage(layout: Layout) -> tuple[Unused, ...]:
         for digest, size in sizes.items()
         if digest not in kept
     ]
-    for folder in (layout.path, layout.path / "blobs" / "sha256"):
-        for path in sorted(folder.glob(_PARTS)):
-            with suppress(FileNotFoundError):
-                unused.append(Unused(path, path.stat().st_size))
+    with layout.reaching():
+        for folder in (layout.path, layout.path / "blobs" / "sha256"):
+            for path in sorted(folder.glob(_PARTS)):
+                with suppress(FileNotFoundError):
+                    unused.append(Unused(path, path.stat().st_size))
     return tuple(unused)
 
 
