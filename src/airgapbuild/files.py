@@ -113,12 +113,42 @@ def replacing(path: Path, *, mode: int = _UMASK_PROOF) -> Iterator[IO[bytes]]:
 
 
 def write_if_changed(path: Path, content: bytes, *, mode: int = _UMASK_PROOF) -> bool:
-    """Whether `path` had to be written to hold `content`; a file that holds it is left alone."""
+    """Whether `path` had to be written to hold `content`; a file that holds it is left alone.
+
+    A link stays, and what it leads to is written. What is no plain file (a pipe, a terminal, an
+    open file of this process by its number, such as /dev/stdout) is given the content as it is.
+    """
     try:
-        if path.read_bytes() == content:
-            return False
+        is_plain = stat.S_ISREG(path.stat().st_mode)
     except FileNotFoundError:
-        pass
-    with replacing(path, mode=mode) as file:
+        is_plain = None
+    number = _number(path)
+    if number is not None or is_plain is False:
+        with open(path if number is None else os.dup(number), "wb") as stream:  # noqa: PTH123
+            stream.write(content)
+        return True
+    target = Path(os.path.realpath(path))
+    if is_plain and _holds(target, content):
+        return False
+    with replacing(target, mode=mode) as file:
         file.write(content)
     return True
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a file has these bytes and no more; a longer one is not read to its end."""
+    with path.open("rb") as file:
+        return file.read(len(content) + 1) == content
+
+
+def _number(path: Path) -> int | None:
+    """By which number this process has open what a path names; None for a path of its own.
+
+    Opened again by such a name, a file would be written from its start, over what it has.
+    """
+    open_files = Path(f"/proc/{os.getpid()}/fd")
+    while path.is_symlink():
+        if path.parent.resolve() == open_files:
+            return int(path.name)
+        path = path.parent / path.readlink()
+    return None

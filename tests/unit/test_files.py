@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +18,7 @@ from airgapbuild.bundle.reader import open_bundle
 from airgapbuild.cli.signing_key import signing_key
 from airgapbuild.engine.endpoint import find_endpoint
 from airgapbuild.errors import BundleError, DaemonError, UsageError
-from airgapbuild.files import expanded, home
+from airgapbuild.files import expanded, home, write_if_changed
 from airgapbuild.inspection import inspect
 from airgapbuild.progress import SILENT
 from tests.support.forgery import make_tiny
@@ -55,6 +57,69 @@ def test_without_a_home_folder_it_is_told() -> None:
         "this user has no home folder: HOME is not set, and the system knows none; "
         "set HOME to a folder of the user's\n"
     )
+
+
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    link, target = tmp_path / "airgapbuild.lock", tmp_path / "shared" / "lock"
+    link.symlink_to("shared/lock")
+    for content in (b"new", b"newer"):  # it led nowhere before
+        assert write_if_changed(link, content)
+        assert not write_if_changed(link, content)
+        assert link.is_symlink()
+        assert target.read_bytes() == content
+    assert [path.name for path in target.parent.iterdir()] == ["lock"]
+
+
+def test_a_link_to_itself_is_told(tmp_path: Path) -> None:
+    link = tmp_path / "a"
+    link.symlink_to("a")
+    with pytest.raises(OSError, match="Too many levels"):
+        write_if_changed(link, b"x")
+
+
+def test_a_pipe_is_written_to_and_never_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as beside:
+        read = beside.submit(pipe.read_bytes)
+        assert write_if_changed(pipe, b"content")
+        assert read.result(30) == b"content"
+    assert pipe.is_fifo()
+
+
+# Sends a file through a name of stdout, before and after something else.
+TO_STDOUT = """
+import sys
+from pathlib import Path
+from airgapbuild.files import write_if_changed
+print("before", flush=True)
+assert write_if_changed(Path(sys.argv[1]), b"content\\n")
+print("after")
+"""
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/proc/self/fd/1", "/dev/fd/1", "a link"])
+@pytest.mark.parametrize("open_as", ["wb", "ab"])
+def test_stdout_is_written_to_wherever_it_goes(tmp_path: Path, name: str, open_as: str) -> None:
+    (tmp_path / "a link").symlink_to("/dev/stdout")
+    out = tmp_path / "out"
+    out.write_text("first\n")
+    command = [sys.executable, "-c", TO_STDOUT, str(tmp_path / name)]
+    with out.open(open_as) as stdout:
+        subprocess.run(command, stdout=stdout, check=True)
+    first = "first\n" if open_as == "ab" else ""
+    assert out.read_text() == f"{first}before\ncontent\nafter\n"
+    piped = subprocess.run(command, capture_output=True, check=True)
+    assert piped.stdout == b"before\ncontent\nafter\n"
+
+
+def test_no_more_is_read_of_a_file_than_tells_it_apart(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    assert write_if_changed(path, b"\0")
+    assert path.read_bytes() == b"\0"
 
 
 def test_a_user_that_nobody_knows_has_no_folder(tmp_path: Path) -> None:
