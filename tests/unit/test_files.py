@@ -99,13 +99,14 @@ print("after")
 """
 
 
-@pytest.mark.parametrize("name", ["/dev/stdout", "/proc/self/fd/1", "/dev/fd/1", "a link"])
+# By links of the test's own: where this fails, they are replaced, and not the machine's /dev/stdout.
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 @pytest.mark.parametrize("open_as", ["wb", "ab"])
 def test_stdout_is_written_to_wherever_it_goes(tmp_path: Path, name: str, open_as: str) -> None:
-    (tmp_path / "a link").symlink_to("/dev/stdout")
+    (tmp_path / "link").symlink_to(name)
     out = tmp_path / "out"
     out.write_text("first\n")
-    command = [sys.executable, "-c", TO_STDOUT, str(tmp_path / name)]
+    command = [sys.executable, "-c", TO_STDOUT, str(tmp_path / "link")]
     with out.open(open_as) as stdout:
         subprocess.run(command, stdout=stdout, check=True)
     first = "first\n" if open_as == "ab" else ""
