@@ -20,7 +20,7 @@ from airgapbuild.bundle.index import (
     BundleIndex,
     constructed,
     is_partial,
-    parse_sums,
+    parse_bundle_index,
     under_construction,
 )
 from airgapbuild.bundle.packaging import DEFAULT_PACKAGING, Packaging
@@ -43,6 +43,11 @@ if TYPE_CHECKING:
 
     from airgapbuild.bundle.reader import Bundle
     from airgapbuild.oci.source import RangedSource
+
+_SMALL = {
+    *(LOCK_FILE, BUILDKITD_FILE, BUILDER_FILE, INSTALL_FILE, TOOL_FILE),
+    *(INDEX_FILE, SUMS_FILE, SIGNATURE_FILE),
+}
 
 
 @dataclass(frozen=True)
@@ -116,22 +121,28 @@ def _make_folder(folder: Path) -> None:
 def _foreign(folder: Path, wanted: set[str]) -> set[str]:
     """The files of an older bundle: those whose names this one does not use have to go.
 
+    What SHA256SUMS says does not count: other folders have one, of files that are not ours.
+
     Raises:
         BundleError: the folder holds something that no bundle of ours left there.
     """
-    try:
-        ours = set(parse_sums((folder / SUMS_FILE).read_bytes(), SUMS_FILE))
-    except (FileNotFoundError, BundleError):
-        ours = set()
-    small = {LOCK_FILE, BUILDKITD_FILE, BUILDER_FILE, INSTALL_FILE, TOOL_FILE}
-    small |= {INDEX_FILE, SUMS_FILE, SIGNATURE_FILE}
     there = {path.name for path in folder.iterdir() if not is_partial(path.name)}
-    tarballs = {constructed(name) for name in ours | wanted} - small
+    small = _SMALL if there & {INDEX_FILE, LOCK_FILE} else set()
+    tarballs = {constructed(name) for name in _listed(folder) | wanted}
     for name in sorted(there - small):
         if constructed(name) not in tarballs:
             hint = "a bundle has a folder of its own: choose another with -o, or move this away"
             raise BundleError(f"{folder / name}: is not a file of a bundle", hint=hint)
-    return (ours | there) - small
+    return there - small
+
+
+def _listed(folder: Path) -> set[str]:
+    """The files that the bundle there has, by what it says itself."""
+    try:
+        index = parse_bundle_index((folder / INDEX_FILE).read_bytes(), INDEX_FILE)
+    except (FileNotFoundError, AirgapbuildError):
+        return set()
+    return {part.name for file in index.files for part in file.stored}
 
 
 def _bundle_there(folder: Path, progress: Progress) -> Bundle | None:

@@ -11,6 +11,7 @@ stale lock is known; and `checksum`, of the table's other keys, by which an edit
 
 from __future__ import annotations
 
+import json
 from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -199,7 +200,9 @@ def render_lock(lock: Lock) -> bytes:
         image["platform"] = sorted(image["platform"], key=lambda entry: str(entry["platform"]))
         if referrers := image.get("referrer"):
             image["referrer"] = sorted(referrers, key=lambda it: (it["subject"], it["digest"]))
-    return (_HEADER + tomli_w.dumps(_in_order(tables), multiline_strings=True)).encode()
+    # TOML's readers make a line feed of a CR LF that is written as it is.
+    in_lines = "\\r\\n" not in json.dumps(tables)
+    return (_HEADER + tomli_w.dumps(_in_order(tables), multiline_strings=in_lines)).encode()
 
 
 def write_lock(path: Path, lock: Lock) -> bool:

@@ -186,8 +186,10 @@ def mirror_in(text: str, environ: Mapping[str, str]) -> str | None:
         return None
     try:
         return mirror(value.rstrip("/") + (found["path"] or ""))
-    except ValueError as error:
-        raise ValueError(f"${name}: {error}") from error
+    except ValueError:
+        # What it says may hold a login, which would be seen in the job's log.
+        message = f"${name} is no host[:port][/path], without a scheme and without a login"
+        raise ValueError(message) from None
 
 
 def _mirror(text: str) -> str:

@@ -253,6 +253,9 @@ def test_a_path_of_a_ca_is_relative_to_the_manifest(
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "that is broken"),
         ("-----BEGIN CERTIFICATE-----\nä?\n-----END CERTIFICATE-----\n", "that is broken"),
         ("{pem}-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "a private key"),
+        ("{pem}-----BEGIN CERTIFICATE-----\nAAAA", "that is broken"),
+        ("{pem}-----BEGIN EC PRIVATE KEY-----\nAAAA", "a private key"),
+        ("-----BEGIN A-----\n" * 50_000, "holds no certificate: it must be a PEM file"),
         ("{pem}" + " " * (1 << 20), "is larger than 1 MiB"),
     ],
 )

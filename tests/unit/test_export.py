@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -199,6 +200,30 @@ def test_a_folder_with_something_else_in_it_is_not_touched(
     with pytest.raises(BundleError, match=r"thesis\.tex: is not a file of a bundle"):
         export(lock, source, tmp_path)
     assert list(contents(tmp_path)) == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "install.sh"])
+def test_a_release_folder_is_not_touched(
+    lock: Lock, source: MemorySource, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text(f"{'0' * 64}  myapp.deb\n")
+    (tmp_path / "myapp.deb").write_text("ours")
+    before = contents(tmp_path)
+    with pytest.raises(BundleError, match=r"is not a file of a bundle"):
+        export(lock, source, tmp_path)
+    assert contents(tmp_path) == before
+
+
+def test_sums_that_somebody_made_anew_make_no_file_ours(
+    folder: Path, lock: Lock, source: MemorySource
+) -> None:
+    (folder / "thesis.tex").write_text("years of work")
+    names = [path for path in sorted(folder.iterdir()) if path.name != "SHA256SUMS"]
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in names]
+    (folder / "SHA256SUMS").write_text("".join(sums))
+    with pytest.raises(BundleError, match=r"thesis\.tex: is not a file of a bundle"):
+        export(lock, source, folder)
+    assert (folder / "thesis.tex").exists()
 
 
 def signed(source: MemorySource, lock: Lock) -> tuple[Lock, Content, Content]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,15 @@ def test_a_lock_is_read_as_it_was_written(lock: Lock, tmp_path: Path) -> None:
 def test_names_that_begin_alike_are_read_as_they_were_written(source: MemorySource) -> None:
     text = TEXT.replace('["moby', '["moby/kit:1", "moby/kit-rootless:1", "moby')
     lock = resolve(manifest(text), source)
+    assert parse_lock(render_lock(lock), "airgapbuild.lock") == lock
+
+
+@pytest.mark.parametrize("text", ["a\r\nb", "a\nb", "a\rb"])
+def test_lines_are_read_as_they_were_written(source: MemorySource, text: str) -> None:
+    options = f'{{ network = "host", "env.A" = {json.dumps(text)} }}'
+    lock = resolve(manifest(TEXT.replace('{ network = "host" }', options)), source)
+    assert lock.builder
+    assert lock.builder.driver_opts["env.A"] == text
     assert parse_lock(render_lock(lock), "airgapbuild.lock") == lock
 
 

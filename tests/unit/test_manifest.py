@@ -218,6 +218,11 @@ def test_a_policy_names_signers_and_a_serial(tmp_path: Path) -> None:
         (HEAD, "airgapbuild.toml: images: is missing"),
         (HEAD + "[images]", "airgapbuild.toml:4: images: must not be empty"),
         (
+            HEAD.replace('"linux/amd64", "linux/arm64"', '"linux"') + IMAGE,
+            "airgapbuild.toml:3: platforms.0: 'linux' is not a platform: write os/architecture, "
+            "such as linux/amd64",
+        ),
+        (
             HEAD.replace('"linux/arm64"', '"linux"') + IMAGE,
             "airgapbuild.toml:3: platforms.1: 'linux' is not a platform: write os/architecture, "
             "such as linux/amd64",
@@ -458,3 +463,13 @@ def test_a_mirror_may_be_a_variable(text: str, found: str | None) -> None:
     assert mirror_in(text, environ) == found
     manifest = parse(HEAD + IMAGE + f'[registries."docker.io"]\nmirrors = ["{text}"]')
     assert manifest.registries["docker.io"].mirrors == (text,)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["https://bot:hunter2@mirror.example/hub", "bot:hunter2@mirror.example", "a/B?hunter2"],
+)
+def test_what_a_variable_holds_is_not_told(value: str) -> None:
+    with pytest.raises(ValueError, match=r"^\$MIRROR is no host\[:port\]") as caught:
+        mirror_in("$MIRROR", {"MIRROR": value})
+    assert "hunter2" not in str(caught.value)

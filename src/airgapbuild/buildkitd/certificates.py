@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import re
 import ssl
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
@@ -18,10 +19,13 @@ from airgapbuild.document import Many, Table
 from airgapbuild.files import expanded
 from airgapbuild.oci.digest import digest_of
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _MAX_FILE: Final = 1 << 20
 """In bytes. Buildx reads no more of a file either (util/confutil/container.go)."""
 
-_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
+_MARK = re.compile(r"-----(BEGIN|END) ([A-Z0-9 ]+)-----")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
 _ODD = re.compile(r"[^A-Za-z0-9._-]+", re.ASCII)
 
@@ -37,7 +41,7 @@ def certificates_in(text: str) -> str:
     Raises:
         ValueError: there is none, one of them is broken, or there is a private key beside them.
     """
-    blocks = [(found[1], found[2]) for found in _BLOCK.finditer(text)]
+    blocks = list(_blocks(text))
     if any(kind.endswith("PRIVATE KEY") for kind, _ in blocks):
         raise ValueError("holds a private key: name a file with certificates alone")
     try:
@@ -53,6 +57,16 @@ def certificates_in(text: str) -> str:
     if not pem:
         raise ValueError("holds no certificate: it must be a PEM file")
     return pem
+
+
+def _blocks(text: str) -> Iterator[tuple[str, str]]:
+    """What a PEM text has, each with its kind; one without an end reaches to the next mark.
+
+    Mark by mark, since a lock may hold megabytes of beginnings.
+    """
+    for mark, after in pairwise((*_MARK.finditer(text), None)):
+        if mark and mark[1] == "BEGIN":
+            yield mark[2], text[mark.end() : after.start() if after else None]
 
 
 def _file_name(text: str) -> str:
