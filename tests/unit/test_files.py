@@ -99,7 +99,7 @@ print("after")
 """
 
 
-# By links of the test's own: where this fails, they are replaced, and not the machine's /dev/stdout.
+# By a link of the test's own: where this fails it is replaced, not the machine's /dev/stdout.
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 @pytest.mark.parametrize("open_as", ["wb", "ab"])
 def test_stdout_is_written_to_wherever_it_goes(tmp_path: Path, name: str, open_as: str) -> None:
