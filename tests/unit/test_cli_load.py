@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from tests.support.forgery import make_two
@@ -24,18 +25,22 @@ driver-opts = { provenance-add-gha = "false" }
 """
 
 
-def test_an_option_that_the_buildx_here_does_not_know(tmp_path: Path) -> None:
-    docker = tmp_path / "bin" / "docker"
+def old_buildx(folder: Path) -> dict[str, str]:
+    """A machine with buildx 0.29.1, an empty home, and no daemon."""
+    docker, home = folder / "bin" / "docker", folder / "home"
     docker.parent.mkdir()
     docker.write_text("#!/bin/sh\necho github.com/docker/buildx v0.29.1 28f6246\n")
     docker.chmod(0o755)
-    home = tmp_path / "home"
     home.mkdir()
-    env = {
+    return {
         "PATH": f"{docker.parent}:/usr/bin:/bin",
         "HOME": str(home),
-        "DOCKER_HOST": f"unix://{tmp_path}/nobody",
+        "DOCKER_HOST": f"unix://{folder}/nobody",
     }
+
+
+def test_an_option_that_the_buildx_here_does_not_know(tmp_path: Path) -> None:
+    env, home = old_buildx(tmp_path), tmp_path / "home"
     done = airgapbuild("load", make_two(tmp_path / "b", MANIFEST), env=env)
     assert done.returncode == 9
     error = done.stderr.partition("error: ")[2]
@@ -50,3 +55,20 @@ def test_a_default_that_is_not_to_be_used(tmp_path: Path) -> None:
     done = airgapbuild("load", "--default", "--no-use", tmp_path)
     assert done.returncode == 2
     assert "--no-use" in done.stderr
+
+
+def test_a_builder_of_somebody_else_is_told_before_a_daemon_is_asked(tmp_path: Path) -> None:
+    env = old_buildx(tmp_path)
+    theirs = tmp_path / "home/.docker/buildx/instances/airgap"
+    theirs.parent.mkdir(parents=True)
+    node = {"Name": "airgap0", "Endpoint": "default", "DriverOpts": None}
+    theirs.write_text(
+        json.dumps({"Name": "airgap", "Driver": "docker-container", "Nodes": [node]})
+    )
+    text = MANIFEST.partition("driver-opts")[0]
+    done = airgapbuild("load", make_two(tmp_path / "b", text), env=env)
+    assert (done.returncode, done.stderr) == (
+        9,
+        "error: builder 'airgap' exists, and is not airgapbuild's\n"
+        " hint: choose another [builder] name, or remove it: docker buildx rm airgap\n",
+    )

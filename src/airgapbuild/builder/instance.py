@@ -192,6 +192,27 @@ class InstanceStore:
         kept = _places(instance.nodes)
         return tuple(node for node in stored.nodes if (node.name, node.endpoint) not in kept)
 
+    def check_free(self, instance: Instance) -> None:
+        """Returns only if `write` could write the builder under its name, or would leave it.
+
+        Raises:
+            BuilderError: the name is no name or taken by something that is not ours to change.
+        """
+        if self.holds(instance):
+            return
+        name, stored = instance.name, self.read(instance.name)
+        hint = f"choose another [builder] name, or remove it: docker buildx rm {name}"
+        if stored and stored.driver != instance.driver:
+            raise BuilderError(f"builder '{name}' exists with driver {stored.driver}", hint=hint)
+        if stored and not stored.is_marked and not _is_namesake(stored, instance):
+            raise BuilderError(f"builder '{name}' exists, and is not airgapbuild's", hint=hint)
+        context = hashlib.sha256(name.encode()).hexdigest()
+        if (self._docker_folder / "contexts" / "meta" / context / "meta.json").exists():
+            raise BuilderError(
+                f"'{name}' is the name of a docker context, which is a builder to buildx",
+                hint="choose another [builder] name",
+            )
+
     def write(self, instance: Instance) -> bool:
         """Whether the builder had to be written; one that says the same is left as it is.
 
@@ -202,7 +223,7 @@ class InstanceStore:
         with self._transaction():
             if self.holds(instance):
                 return False
-            self._check_free(instance)
+            self.check_free(instance)
             self._replace(self._path(instance.name), instance.document())
             return True
 
@@ -321,20 +342,6 @@ class InstanceStore:
         except ValueError as error:
             raise BuilderError(str(error)) from error
         return self.folder / "instances" / name.lower()
-
-    def _check_free(self, instance: Instance) -> None:
-        name, stored = instance.name, self.read(instance.name)
-        hint = f"choose another [builder] name, or remove it: docker buildx rm {name}"
-        if stored and stored.driver != instance.driver:
-            raise BuilderError(f"builder '{name}' exists with driver {stored.driver}", hint=hint)
-        if stored and not stored.is_marked and not _is_namesake(stored, instance):
-            raise BuilderError(f"builder '{name}' exists, and is not airgapbuild's", hint=hint)
-        context = hashlib.sha256(name.encode()).hexdigest()
-        if (self._docker_folder / "contexts" / "meta" / context / "meta.json").exists():
-            raise BuilderError(
-                f"'{name}' is the name of a docker context, which is a builder to buildx",
-                hint="choose another [builder] name",
-            )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -132,7 +132,10 @@ def load_command(
             emulating = binfmt_image(opened.lock) if binfmt else None
             shelf = own_layout(layout)
             instance = _wanted(opened.lock, endpoint, environ, serve)
+            store = InstanceStore.of(os.environ)
         buildx = _fitting(looking.result(), instance)
+        if instance:
+            store.check_free(instance)
         proven = _proven(console, opened, bases)
         from airgapbuild.engine.daemon import Daemon
 
@@ -142,7 +145,6 @@ def load_command(
                 others = [it for it in records if it is not daemon]
                 images = load.load_images(proven, daemon, shelf, others=others, progress=console)
             emulators = register(emulating, daemon) if emulating else ()
-            store = InstanceStore.of(os.environ)
             dropped = _dropped(console, instance, nodes, store, daemon) if instance else ()
             builder = _load_builder(console, instance, nodes, store) if instance else None
             if builder and use:
