@@ -101,6 +101,11 @@ class Instance:
     nodes: tuple[Node, ...]
     driver: Driver = "docker-container"
 
+    @property
+    def mirror(self) -> str | None:
+        """The mirror that `load --serve` was given."""
+        return _mirror(self.nodes)
+
     def document(self) -> bytes:
         """The bytes that buildx would write."""
         nodes = [node.document(is_last=node is self.nodes[-1]) for node in self.nodes]
@@ -126,7 +131,7 @@ class StoredInstance:
     @property
     def mirror(self) -> str | None:
         """The mirror that `load --serve` was given."""
-        return next((node.driver_opts.get(MIRROR) for node in self.nodes), None)
+        return _mirror(self.nodes)
 
 
 class InstanceStore:
@@ -378,6 +383,10 @@ def _is_namesake(stored: StoredInstance, instance: Instance) -> bool:
     return instance.driver != "docker-container" and _places(stored.nodes) == _places(
         instance.nodes
     )
+
+
+def _mirror(nodes: Iterable[Node]) -> str | None:
+    return next((node.driver_opts.get(MIRROR) for node in nodes), None)
 
 
 def _places(nodes: Iterable[Node]) -> list[tuple[str, str]]:

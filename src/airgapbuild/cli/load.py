@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -133,9 +134,7 @@ def load_command(
             shelf = own_layout(layout)
             instance = _wanted(opened.lock, endpoint, environ, serve)
             store = InstanceStore.of(os.environ)
-        buildx = _fitting(looking.result(), instance)
-        if instance:
-            store.check_free(instance)
+        buildx = _fitting(looking.result(), instance, store)
         proven = _proven(console, opened, bases)
         from airgapbuild.engine.daemon import Daemon
 
@@ -159,7 +158,7 @@ def load_command(
             _say_removed(console, older, swept, dropped)
             if emulators:
                 console.say(f"the daemon's kernel runs other platforms by {', '.join(emulators)}")
-            _say_builder(console, daemon, images, builder)
+            _say_builder(console, daemon, images, builder, layout)
             document = _document(daemon, images, shelf.path, builder)
             document |= {
                 "emulators": list(emulators),
@@ -185,11 +184,15 @@ def _wanted(
     return wanted_instance(lock, endpoint.buildx_endpoint, kubeconfig, there=there, served=served)
 
 
-def _fitting(buildx: Buildx | None, instance: Instance | None) -> Buildx | None:
-    if buildx and instance:
+def _fitting(
+    buildx: Buildx | None, instance: Instance | None, store: InstanceStore
+) -> Buildx | None:
+    if instance:
         from airgapbuild.builder.fitness import check_fits
 
-        check_fits(buildx.version, instance)
+        if buildx:
+            check_fits(buildx.version, instance)
+        store.check_free(instance)
     return buildx
 
 
@@ -298,19 +301,35 @@ def _say_builder(
     daemon: Daemon,
     images: tuple[LoadedImage, ...],
     builder: LoadedBuilder | None,
+    layout: Path | None,
 ) -> None:
     if builder is None:
         console.say("the bundle asks for no builder")
         return
+    has_bases = any(loaded.place == "layout" for loaded in images)
+    for line in builder_lines(builder, daemon.endpoint.docker, layout, has_bases=has_bases):
+        console.say(line)
+
+
+def builder_lines(
+    builder: LoadedBuilder, docker: str, layout: Path | None, *, has_bases: bool
+) -> list[str]:
+    """What is said of a loaded builder, and at last the command that builds by it.
+
+    `docker` is the command that talks to its daemon; `layout` the one that --layout named, and
+    `has_bases` whether images lie in a layout at all.
+    """
     name = builder.instance.name
     state = f"runs BuildKit {builder.buildkit}" if builder.buildkit else "is written, not started"
     current = ", and is the current one" if builder.is_current else ""
-    console.say(f"builder {name} {state}{current}")
-    has_bases = any(loaded.place == "layout" for loaded in images)
-    by_us = has_bases and daemon.endpoint.docker == "docker"  # it has no --host
-    build = "airgapbuild build" if by_us else f"{daemon.endpoint.docker} buildx build"
+    lines = [f"builder {name} {state}{current}"]
+    if mirror := builder.instance.mirror:
+        lines.append(f"its first mirror is {mirror}: airgapbuild serve must run there")
+    by_us = has_bases and docker == "docker"  # airgapbuild build has no --host
+    build = "airgapbuild build" if by_us else f"{docker} buildx build"
     chosen = "" if builder.is_current else f"--builder {name} "
-    console.say(f"now: {build} {chosen}.")
+    placed = f"--layout {shlex.quote(str(layout))} " if by_us and layout else ""
+    return [*lines, f"now: {build} {placed}{chosen}."]
 
 
 def _document(
