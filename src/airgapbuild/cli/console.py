@@ -139,7 +139,8 @@ class Console:
 
     @contextmanager
     def _drawing(self) -> Iterator[None]:
-        if self.quiet or not self._err.is_terminal:
+        # Rich's is_terminal is also about colours, which may be wanted in a file.
+        if self.quiet or sys.stderr is None or not sys.stderr.isatty():
             yield
             return
         measured = (BarColumn(bar_width=24), DownloadColumn(), TransferSpeedColumn())
