@@ -67,12 +67,12 @@ def make_tiny(folder: Path, packaging: Packaging = DEFAULT_PACKAGING) -> Path:
     return _exported(folder, source, TEXT.replace('role = "tool"', _BUILDER), packaging)
 
 
-def make_project(folder: Path) -> Path:
+def make_project(folder: Path, ref: str = "tool:1") -> Path:
     """A manifest, its lock and its bundle: an export that needs no registry any more."""
     source = MemorySource()
-    source.publish("tool:1", "linux/amd64")
+    source.publish(ref, "linux/amd64")
     path = folder / "airgapbuild.toml"
-    path.write_text(TEXT)
+    path.write_text(TEXT.replace("tool:1", ref))
     lock = resolve(read_manifest(path), source)
     write_lock(path.with_suffix(".lock"), lock)
     export(lock, source, folder / "bundles/b")

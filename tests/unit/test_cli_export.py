@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
 from airgapbuild.repack import repack_folder
 from tests.support.forgery import make_project
-from tests.support.program import airgapbuild, document
+from tests.support.program import PROGRAM, airgapbuild, document, environment
+from tests.support.terminal import Typist
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +20,30 @@ if TYPE_CHECKING:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     return make_project(tmp_path)
+
+
+def test_who_does_not_answer_is_shown_on_a_terminal(tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as registry,
+        socket.socket(socket.AF_UNIX) as daemon,
+    ):
+        host = f"127.0.0.1:{registry.getsockname()[1]}"
+        make_project(tmp_path, f"{host}/tool:1")
+        shutil.rmtree(tmp_path / "bundles")
+        assert_shown(tmp_path, f"ask {host}", "export")
+        daemon.bind(str(tmp_path / "d"))
+        daemon.listen()
+        url = f"unix://{tmp_path}/d"
+        assert_shown(tmp_path, f"ask the daemon at {url}", "inventory", "--host", url)
+
+
+def assert_shown(folder: Path, words: str, *command: str) -> None:
+    """Ends a command as soon as it has shown these words on its terminal."""
+    env = environment({"COLUMNS": "200", "TERM": "xterm", "HOME": str(folder)})
+    typist = Typist((PROGRAM, *command), folder, env)
+    typist.wait_for(words.encode())
+    typist.running.kill()
+    typist.end()
 
 
 def test_commands_that_are_told_can_be_pasted(project: Path) -> None:

@@ -124,7 +124,7 @@ def load_command(
             # What is imported takes about as long as buildx does to answer.
             from airgapbuild import load
             from airgapbuild.builder.instance import InstanceStore
-            from airgapbuild.cli.connect import node_daemons, open_with_bases, policy_for
+            from airgapbuild.cli.connect import daemon_at, node_daemons, open_with_bases, policy_for
             from airgapbuild.cli.inputs import own_layout, own_record
             from airgapbuild.emulators import binfmt_image, register
 
@@ -136,9 +136,7 @@ def load_command(
             store = InstanceStore.of(os.environ)
         buildx = _fitting(looking.result(), instance, store)
         proven = _proven(console, opened, bases)
-        from airgapbuild.engine.daemon import Daemon
-
-        with Daemon.connect(endpoint) as daemon, node_daemons(opened.lock, daemon) as nodes:
+        with daemon_at(endpoint, console) as daemon, node_daemons(opened.lock, daemon) as nodes:
             records = {it: own_record(it) for it in (daemon, *nodes)}
             with _watched(records, opened.lock):
                 others = [it for it in records if it is not daemon]
