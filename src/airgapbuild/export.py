@@ -30,7 +30,7 @@ from airgapbuild.errors import AirgapbuildError, BundleError
 from airgapbuild.far_side.script import install_script
 from airgapbuild.far_side.tool import Tool
 from airgapbuild.fetch import DEFAULT_PACE, Pace
-from airgapbuild.files import write_if_changed
+from airgapbuild.files import reaching, write_if_changed
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
 from airgapbuild.lockfile import Lock, LockedImage, LockedPlatform, render_lock
 from airgapbuild.oci.digest import digest_of
@@ -48,6 +48,7 @@ _SMALL = {
     *(LOCK_FILE, BUILDKITD_FILE, BUILDER_FILE, INSTALL_FILE, TOOL_FILE),
     *(INDEX_FILE, SUMS_FILE, SIGNATURE_FILE),
 }
+_ELSEWHERE = "-o FOLDER writes elsewhere"
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,12 @@ def export(
     Raises:
         RegistryError, IntegrityError: something cannot be had, or is not what the lock says.
         LockError: the lock's parts contradict each other.
-        UsageError: the tool is wanted, and cannot be made here.
-        BundleError: the folder cannot be written, or holds something that is not ours.
+        UsageError: the folder cannot be written, or the tool is wanted, and cannot be made here.
+        BundleError: the folder holds something that is not ours.
     """
     pins = [(image, locked) for image in lock.image for locked in image.platform]
     tool = Tool.of(locked.platform for _, locked in pins) if packaging.with_tool else None
-    try:
+    with reaching(folder, _ELSEWHERE):
         _make_folder(folder)
         with claimed(folder):
             before = _index_there(folder)
@@ -109,8 +110,6 @@ def export(
             files = [{**kept, **made}[name_of(pin)] for pin in pins]
             files += _with_tool(tool, folder, old, progress)
             index, changed = _finish(lock, packaging, files, folder, foreign)
-    except OSError as error:
-        raise BundleError(f"{error.filename or folder}: {error.strerror}") from error
     written = (*packed, *made)
     lost = before.serial if before and packaging.serial is None else None
     return Exported(index, written, fetched, changed or bool(written), lost)

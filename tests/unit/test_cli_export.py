@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import shutil
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from airgapbuild.bundle.packaging import Packaging
 from airgapbuild.repack import repack_folder
-from tests.support.forgery import make_project
+from tests.support.forgery import make_bundle, make_project
 from tests.support.program import PROGRAM, airgapbuild, document, environment
 from tests.support.terminal import Typist
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+FILES_ARE_SMALL = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 @pytest.fixture
@@ -75,3 +84,37 @@ def test_inspect_tells_the_serial_the_size_and_whether_there_is_a_signature(proj
     told = document(airgapbuild("inspect", "--json", "bundles/b", cwd=project))
     assert (told["serial"], told["signed"]) == (5, True)
     assert len(told["images"][0]["platforms"][0]["parts"]) > 1
+
+
+def test_a_folder_that_cannot_be_written_is_told_with_what_writes_elsewhere(project: Path) -> None:
+    (project / "file").write_text("")
+    done = airgapbuild("export", "-o", "file/b", cwd=project)
+    assert (done.returncode, done.stderr.splitlines()[-2:]) == (
+        2,
+        ["error: file/b: Not a directory", " hint: -o FOLDER writes elsewhere"],
+    )
+
+
+def test_a_bundle_s_folder_without_room_is_told_with_what_can_be_done(tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "b", Packaging(part_size=90_000))
+    before = sorted(folder.iterdir())
+    small = (sys.executable, "-c", FILES_ARE_SMALL)
+    done = airgapbuild("join", "b", cwd=tmp_path, prefix=small)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: b: File too large\n"
+        " hint: copy the bundle to a folder that can be written, and has room\n",
+    )
+    assert sorted(folder.iterdir()) == before
+
+
+def test_one_thing_is_not_told_as_many(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    told = airgapbuild("lock", "--check", cwd=project).stdout
+    assert told == "airgapbuild.lock is fresh: 1 image\n"
+    make_bundle(tmp_path / "b", Packaging(part_size=90_000))
+    done = airgapbuild("join", "b", cwd=tmp_path)
+    assert done.stdout.endswith("b: 1 tarball is packed anew\n")
+    assert "  1 tarball  " in done.stderr
+    told = airgapbuild("layout", "ls", "--layout", "none", cwd=tmp_path).stdout
+    assert told == "none: 0 names, 0 B\n"

@@ -8,7 +8,7 @@ import typer
 
 from airgapbuild.cli.console import Color, Console
 from airgapbuild.cli.options import ColorWhen, Json, LayoutPath, Quiet, Verbose
-from airgapbuild.words import size_words
+from airgapbuild.words import count_words, size_words
 
 if TYPE_CHECKING:
     from airgapbuild.oci.layout import Layout
@@ -59,7 +59,7 @@ def ls_command(
             for image in images
         ]
         console.table(("NAME", "DIGEST", "PLATFORMS", "SIZE"), rows)
-        told = f"{shelf.path}: {len(images)} names, {size_words(size)}"
+        told = f"{shelf.path}: {count_words(len(images), 'name')}, {size_words(size)}"
         tidy = f"; airgapbuild layout prune removes {size_words(unused)}" if unused else ""
         console.say(told + tidy)
         console.result(
@@ -99,7 +99,9 @@ def prune_command(
         for file in removed:
             console.detail(f"{file.path.name} ({size_words(file.size)})")
         would = "would be removed" if dry_run else "removed"
-        console.say(f"{shelf.path}: {len(removed)} files {would}, {size_words(size)}")
+        console.say(
+            f"{shelf.path}: {count_words(len(removed), 'file')} {would}, {size_words(size)}"
+        )
         files = [{"file": str(file.path), "size": file.size} for file in removed]
         console.result(
             {"layout": str(shelf.path), "dry-run": dry_run, "removed": files, "size": size}
