@@ -31,6 +31,7 @@ from rich.progress import Task as Drawn
 from rich.table import Column
 from rich.text import Text
 
+from airgapbuild.cli.columns import aligned
 from airgapbuild.errors import AirgapbuildError
 from airgapbuild.words import plain, size_words
 
@@ -107,10 +108,11 @@ class Console:
         """A table of the result for people."""
         if self.json or self.quiet or not rows:
             return
-        widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-        for n, row in enumerate((columns, *rows)):
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            self.say("  ".join(cells).rstrip(), style="" if n else "dim")
+        # In a file a row is one line, however long: other programs read it.
+        room = self._out.width if sys.stdout and sys.stdout.isatty() else None
+        for n, lines in enumerate(aligned((columns, *rows), room)):
+            for line in lines:
+                self.say(line, style="" if n else "dim")
 
     def task(self, label: str, total: int | None = None) -> Task:
         """See `Progress.task`."""
