@@ -51,10 +51,10 @@ def test_a_file_gets_a_line_for_each_row(
 
 
 def test_a_word_is_torn_only_where_nothing_else_helps() -> None:
-    rows = [("a word", "abcdefghijklmnopqrst")]
-    assert aligned(rows, 28) == [["a word  abcdefghijklmnopqrst"]]
-    assert aligned(rows, 27) == [["a     abcdefghijklmnopqrst", "word"]]
-    assert aligned(rows, 20) == [["a     abcdefghijklmn", "word  opqrst"]]
+    rows = [("a longer word", "abcdefghijklmnopqrst")]
+    assert aligned(rows, 35) == [["a longer word  abcdefghijklmnopqrst"]]
+    assert aligned(rows, 34) == [["a longer  abcdefghijklmnopqrst", "word"]]
+    assert aligned(rows, 24) == [["a longer  abcdefghijklmn", "word      opqrst"]]
 
 
 CELLS = st.text("ab/: ", max_size=30)

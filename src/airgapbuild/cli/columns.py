@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _GAP = "  "
 _PIECE = re.compile(r"[^\s/:@,_=-]*[\s/:@,_=-]+|[^\s/:@,_=-]+")
 """What is not torn while there is another way: names and references have few blanks."""
+_SHORT = 10
+"""What stays on one line: a size and its unit, a word."""
 _NARROWEST = 8
 
 
@@ -51,6 +53,8 @@ def _fitting(rows: Sequence[Sequence[str]], widths: list[int], room: int) -> lis
 
 def _narrower(rows: Sequence[Sequence[str]], widths: list[int], n: int) -> list[int] | None:
     """The widths with the next narrower one for column `n` that tears no word."""
+    if widths[n] <= _SHORT:
+        return None
     pieces = (piece.rstrip() for row in rows for piece in _PIECE.findall(row[n]))
     if max(map(len, pieces), default=0) >= widths[n]:
         return None
