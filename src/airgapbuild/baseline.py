@@ -23,7 +23,7 @@ from airgapbuild.oci.digest import digest_of
 from airgapbuild.pins import read_pinned
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from airgapbuild.lockfile import Lock, LockedImage, LockedPlatform
@@ -97,7 +97,8 @@ def _of_bundle(folder: Path, progress: Progress) -> Baseline:
             if bundle.has(image, locked):
                 documents = bundle.image(image, locked)
                 source = bundle.alone(image, locked)
-                whole |= _of_image(image, locked, documents, source, raw=False)
+                # A differential one lacks what its receiver held before, or tells it by that.
+                whole |= _of_image(image, locked, documents, source, raw=False, tells=source.tells)
             else:
                 what = f"{image.name} {locked.platform}"
                 progress.note(f"{folder}: no tarball of {what} is here: nothing to leave out")
@@ -115,11 +116,18 @@ def _of_image(
     source: Source,
     *,
     raw: bool,
+    tells: Callable[[Digest], bool] = lambda _: True,
 ) -> Baseline:
-    """What a receiver holds who has loaded a platform's image; `raw`: with its layers raw."""
+    """What a receiver holds who has loaded a platform's image; `raw`: with its layers raw.
+
+    `tells` says of a layer whether the source gives its content.
+    """
     pairs = list(zip(documents.parsed_config.diff_ids, documents.layers, strict=False))
     chain = tuple(HeldLayer(diff_id, diff_id if raw else it.digest) for diff_id, it in pairs)
-    older = tuple(_readable(diff_id, it, image.ref, source) for diff_id, it in pairs)
+    older = tuple(
+        _readable(diff_id, it, image.ref, source) if tells(it.digest) else None
+        for diff_id, it in pairs
+    )
     held = Baseline()
     if image.for_daemon:
         held |= Baseline(chains=frozenset({(locked.platform, chain)}))

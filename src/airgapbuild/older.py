@@ -49,6 +49,7 @@ class OlderLayers:
         """
         digest = blob.digest
         if digest not in self._found:
+            self._found[digest] = None  # where it is told by itself, it is nowhere
             layer = self._in_bases(digest) or self._in_layout(digest)
             self._found[digest] = (
                 laid_out(layer, self.scratch) if layer else self._in_daemon(digest, blob.size)
@@ -95,7 +96,7 @@ def _in_image(
 ) -> ReadableLayer | None:
     documents, tarball = base.image(image, locked), base.alone(image, locked)
     for layer in documents.layers:
-        if documents.diff_ids.get(layer.digest) == digest and tarball.holds(layer.digest):
+        if documents.diff_ids.get(layer.digest) == digest and tarball.tells(layer.digest):
             limit = layer.size if layer.digest == digest else most_raw(layer)
             read = partial(_raw, tarball, image, layer)
             return ReadableLayer(digest, limit, read)

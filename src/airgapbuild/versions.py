@@ -21,12 +21,13 @@ MAX_CANDIDATES: Final = 8
 """Of how many tags the digests are worth asking for, to learn what a floating one stands for."""
 
 _MAX_TAG = 128
+# Debian 12's Python, 3.11.2, gets possessive groups wrong; one that is looked ahead at is as good.
 _TAG = re.compile(
     r"""
     (?P<head> [A-Za-z_.-]* )
-    (?P<numbers> [0-9]++ (?: \. [0-9]++ | [_-] [0-9]++ (?! [A-Za-z] ) )*+ )
+    (?= (?P<numbers> [0-9]++ (?: \. [0-9]++ | [_-] [0-9]++ (?! [A-Za-z] ) )* ) ) (?P=numbers)
     (?: [._-]? (?P<stage> dev | alpha | beta | milestone | preview | pre | cr | rc
-                        | [abm] (?= [0-9] ) ) [.-]? (?P<nth> [0-9]*+ ) (?= [._-] | \Z ) )?
+                        | [abm] (?= [0-9] ) ) [.-]? (?P<nth> [0-9]* ) (?= [._-] | \Z ) )?
     (?P<tail> [\w.-]* )
     """,
     re.ASCII | re.IGNORECASE | re.VERBOSE,

@@ -62,6 +62,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
 # documents, the field's nouns, the command line. The bytes of bundles are the same on every Python.
 # What lies between has what annotations, TOML and zstd are read by.
 _BETWEEN = ("content", "frames", "manifest")
+# Debian 12's 3.11.2 is an early one, whose patterns have faults that the later 3.11 of CI has not.
+_EARLY = (*_BETWEEN, "document", "lockfile", "reference", "versions")
 _NEWEST = (
     *(*_BETWEEN, "builder_*", "buildkitd_*", "cli", "console", "credentials", "digest", "document"),
     *(
@@ -77,7 +79,9 @@ _NEWEST = (
 )
 
 
-@pytest.mark.parametrize(("version", "tests"), [("3.13", _BETWEEN), ("3.14", _NEWEST)])
+@pytest.mark.parametrize(
+    ("version", "tests"), [("3.11", _EARLY), ("3.13", _BETWEEN), ("3.14", _NEWEST)]
+)
 def test_it_installs_runs_and_passes_its_unit_tests_on(
     version: str, tests: tuple[str, ...], built: Path, bed: Shelf, closed: Namespace, tmp_path: Path
 ) -> None:

@@ -53,10 +53,12 @@ TARBALL = "tool_1_linux-amd64.oci.tar.zst"
 COMPACT = Packaging(layers="compact", level=1)
 
 
-def make_bundle(folder: Path, packaging: Packaging = DEFAULT_PACKAGING) -> Path:
-    """A bundle of one image."""
+def make_bundle(
+    folder: Path, packaging: Packaging = DEFAULT_PACKAGING, *, size: int = 300_000
+) -> Path:
+    """A bundle of one image, whose larger layer has so many bytes."""
     source = MemorySource()
-    source.publish("tool:1", "linux/amd64", layers=(random.Random(1).randbytes(300_000), b"top"))
+    source.publish("tool:1", "linux/amd64", layers=(random.Random(1).randbytes(size), b"top"))
     return _exported(folder, source, TEXT, packaging)
 
 

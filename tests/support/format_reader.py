@@ -41,8 +41,14 @@ def checksum(image: dict[str, Any]) -> str:
 
 
 def decoded(frames: bytes) -> bytes:
-    decoder = zstandard.ZstdDecompressor(max_window_size=128 * MIB)
-    return decoder.stream_reader(frames, read_across_frames=True).read()
+    out = []
+    while frames:
+        assert frames.startswith(bytes.fromhex("28B52FFD"))
+        frame = zstandard.ZstdDecompressor(max_window_size=128 * MIB).decompressobj()
+        out.append(frame.decompress(frames))
+        assert frame.eof
+        frames = frame.unused_data
+    return b"".join(out)
 
 
 class Bundle:

@@ -21,7 +21,17 @@ from tests.support.program import HEARS_SIGNALS, PROGRAM, airgapbuild, document,
 
 COMMANDS = (
     *("init", "lock", "outdated", "inventory", "export", "load", "unload", "push", "serve"),
-    *("build", "check", "contexts", "source-policy", "env", "layout ls", "layout prune", "doctor"),
+    *(
+        "build",
+        "check",
+        "contexts",
+        "source-policy",
+        "env",
+        "layout ls",
+        "layout rm",
+        "layout prune",
+        "doctor",
+    ),
     *("verify", "inspect", "diff", "report", "split", "join"),
 )
 MANIFEST = """

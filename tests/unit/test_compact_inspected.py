@@ -49,6 +49,12 @@ def test_a_tarball_alone_tells_the_same(made: Path) -> None:
     assert image.digest == inspect(made).images[0].digest
 
 
+def test_a_large_tarball_alone_tells_the_same(tmp_path: Path) -> None:
+    """Its long frame wants more memory than the frames of documents may."""
+    made = make_bundle(tmp_path / "b", COMPACT, size=5_000_000)
+    assert platform_of(made / TARBALL) == platform_of(made)
+
+
 def test_a_tarballs_layers_are_not_read(made: Path, tmp_path: Path) -> None:
     raw = (made / TARBALL).read_bytes()
     (tmp_path / TARBALL).write_bytes(raw[:-150_000])

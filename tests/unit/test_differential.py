@@ -6,14 +6,16 @@ import gzip
 import json
 import random
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import zstandard
 
-from airgapbuild.bundle.index import INDEX_FILE, RequiredBlob
+from airgapbuild.bundle.index import INDEX_FILE, OlderBlob, RequiredBlob
 from airgapbuild.bundle.packaging import Packaging
 from airgapbuild.bundle.reader import open_bundle
 from airgapbuild.diff import diff
@@ -32,9 +34,10 @@ from airgapbuild.oci.layout import Layout
 from airgapbuild.oci.platform import parse_platform
 from airgapbuild.report.facts import gather
 from airgapbuild.report.page import render_page
+from airgapbuild.supply import Supply
 from airgapbuild.verify import verify
 from schemas.generate import schema_of
-from tests.support.forgery import vouch
+from tests.support.forgery import stored, vouch
 from tests.support.program import airgapbuild
 from tests.support.project import Project
 
@@ -377,6 +380,87 @@ def test_an_older_layer_is_read_from_an_exact_bundle_or_from_the_registry(projec
         file = open_bundle(project.folder / name).index.file(KIT)
         assert file is not None
         assert [blob.length < 1000 for blob in file.blobs if blob.reference] == [True]
+
+
+BOTTOM, MIDST = random.Random(3).randbytes(100_000), random.Random(4).randbytes(150_000)
+
+
+@pytest.mark.parametrize(
+    ("against", "by"),
+    [
+        (("told",), [None, None]),
+        (("raw", "told"), [0, 1]),
+        (("told", "raw"), [0, 1]),
+    ],
+)
+def test_a_compact_differential_may_be_built_upon(
+    project: Project, against: tuple[str, ...], by: list[int | None]
+) -> None:
+    """Of what it does not hold itself, an earlier one tells the older layer; else it travels."""
+    push(project, BOTTOM, MIDST, b"old")
+    project.export("raw", packaging=COMPACT)
+    push(project, BOTTOM, MIDST[:-1] + b"?", b"new")
+    project.export("told", project.folder / "raw", packaging=COMPACT)
+    push(project, b"!" + BOTTOM[1:], MIDST[:-1] + b"!", b"newer")
+    folders = [project.folder / name for name in against]
+    third = project.bundle("third", *folders, packaging=COMPACT)
+    file = third.index.file(KIT)
+    assert file is not None
+    told = {blob.digest: blob.reference for blob in file.blobs}
+    older = [layer.digest for layer in layers(project.folder / "raw", "kit")]
+    wanted = [None if height is None else older[height] for height in by]
+    assert [told[layer.digest] for layer in layers(third.folder, "kit")[:2]] == wanted
+    assert verify(third.folder).error is None
+    supply = Supply.of(third, map(open_bundle, folders), project.folder / "scratch")
+    for image in third.lock.image:
+        supply.bundle.check_image(image, image.platform[0])
+
+
+PLAIN = zstandard.ZstdCompressor(write_content_size=False)
+SKIPPABLE = b"\x50\x2a\x4d\x18" + bytes(4)
+FORGED_FRAMES: dict[str, Callable[[int], bytes]] = {
+    "more than the layer": lambda size: stored(bytes(size) + b"another image"),
+    "less than the layer": lambda size: stored(bytes(size - 1)),
+    "nobody knows how much": lambda size: PLAIN.compress(bytes(size)),
+    "no frame at all": lambda size: b"none" + bytes(size),
+    "something that is passed over": lambda size: stored(bytes(size)) + SKIPPABLE,
+    "a frame that goes on": lambda size: stored(bytes(size))[:-1],
+}
+
+
+@pytest.mark.parametrize("row", FORGED_FRAMES)
+def test_what_is_told_by_an_absent_layer_takes_its_place_and_no_more(
+    project: Project, row: str
+) -> None:
+    """Its content cannot be proven, but that who decodes one stream finds the others after it."""
+    _, told = rebuilt(project)
+    document = json.loads((told / INDEX_FILE).read_text())
+    [file] = [file for file in document["files"] if file["name"] == KIT]
+    [blob] = [blob for blob in file["blobs"] if "reference" in blob]
+    raw, stop = (told / KIT).read_bytes(), blob["offset"] + blob["length"]
+    frames = FORGED_FRAMES[row](blob["size"])
+    blob["length"] = len(frames)
+    (told / KIT).write_bytes(raw[: blob["offset"]] + frames + raw[stop:])
+    (told / INDEX_FILE).write_text(json.dumps(document))
+    vouch(told, KIT)
+    found = verify(told)
+    assert isinstance(found.error, BundleError)
+    assert found.fetch == ()
+
+
+def test_what_is_told_by_itself_is_nowhere(project: Project) -> None:
+    raw, told = rebuilt(project)
+    layer = layers(told, "kit")[1]
+    document = json.loads((told / INDEX_FILE).read_text())
+    for file in document["files"]:
+        for blob in file.get("blobs", ()):
+            if blob["digest"] == layer.digest:
+                blob["reference"] = layer.digest
+                file["references"] = [{"digest": layer.digest, "size": layer.size}]
+    (told / INDEX_FILE).write_text(json.dumps(document))
+    vouch(told, INDEX_FILE)
+    supply = Supply.of(open_bundle(raw), [open_bundle(told)], project.folder / "scratch")
+    assert supply.bundle.older(OlderBlob(digest=layer.digest, size=layer.size)) is None
 
 
 def test_what_is_told_by_an_older_layer_needs_it(project: Project) -> None:

@@ -109,8 +109,9 @@ def test_a_daemon_that_has_ended_is_told(tmp_path: Path, endpoint: Endpoint) -> 
 
 
 def test_a_host_that_does_not_resolve_is_told() -> None:
-    with pytest.raises(DaemonError, match=r"tcp://nowhere\.invalid:2375"):
+    with pytest.raises(DaemonError, match=r"tcp://nowhere\.invalid:2375 .*unknown host$") as failed:
         Connection(find_endpoint("tcp://nowhere.invalid", {})).version()
+    assert failed.value.hint == "check the name in --host, and this machine's DNS"
 
 
 def test_missing_tls_files_are_named(tmp_path: Path) -> None:

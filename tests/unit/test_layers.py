@@ -83,6 +83,22 @@ def test_broken_zstd_is_told() -> None:
         unpacked(blob[:5] + b"\xff" * 20)
 
 
+@pytest.mark.parametrize("log", [23, 27])
+def test_zstd_may_want_as_much_memory_as_it_does_everywhere(log: int) -> None:
+    """BuildKit's and skopeo's zstd, which is klauspost's, has windows of 8 MiB by default."""
+    parameters = zstandard.ZstdCompressionParameters(window_log=log)
+    frames = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    content = random.Random(1).randbytes(100_000)
+    assert unpacked(frames.compress(content) + frames.flush()) == content
+
+
+def test_skippable_frames_in_zstd_are_passed_over() -> None:
+    """As zstd:chunked has them; what the layer is, its diff ID proves."""
+    note = b"\x50\x2a\x4d\x18" + (3).to_bytes(4, "little") + b"abc"
+    blob = PACKED["zstd"](b"a") + note + PACKED["zstd"](b"b") + note
+    assert unpacked(blob) == b"ab"
+
+
 def test_zstd_that_wants_gigabytes_of_memory_is_refused() -> None:
     parameters = zstandard.ZstdCompressionParameters(window_log=30)
     frames = zstandard.ZstdCompressor(compression_params=parameters).compressobj()

@@ -341,6 +341,22 @@ def test_the_commands_tell_what_is_there_and_what_went(tmp_path: Path) -> None:
     assert sum(held(layout).values()) == needed
 
 
+def test_names_are_taken_away_or_none_is(tmp_path: Path) -> None:
+    digest = shelve(tmp_path, "a:1", *BOTH)
+    layout = Layout(tmp_path)
+    argv = ("layout", "rm", "--layout", tmp_path)
+    done = airgapbuild(*argv, "a:1", "a:2", "A:3")
+    assert done.returncode == 2
+    assert f"error: a:2: {tmp_path} has no such name\n" in done.stderr
+    assert "'A:3'" in done.stderr
+    assert " hint: airgapbuild layout ls lists the names\n" in done.stderr
+    assert [name.familiar for name in layout.images()] == ["a:1"]
+    told = document(airgapbuild(*argv, "--json", "docker.io/library/a:1"))
+    assert told["removed"] == [{"name": "a:1", "digest": digest}]
+    assert told["unused"] == sum(held(layout).values())
+    assert not layout.images()
+
+
 def test_a_layout_that_is_not_there_is_empty(tmp_path: Path) -> None:
     for command in ("ls", "prune"):
         done = airgapbuild("layout", command, "--layout", tmp_path / "none")

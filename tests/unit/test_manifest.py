@@ -218,6 +218,11 @@ def test_a_policy_names_signers_and_a_serial(tmp_path: Path) -> None:
         (HEAD, "airgapbuild.toml: images: is missing"),
         (HEAD + "[images]", "airgapbuild.toml:4: images: must not be empty"),
         (
+            HEAD.replace('"linux/amd64", "linux/arm64"', '"linux"') + IMAGE,
+            "airgapbuild.toml:3: platforms.0: 'linux' is not a platform: write os/architecture, "
+            "such as linux/amd64",
+        ),
+        (
             HEAD.replace('"linux/arm64"', '"linux"') + IMAGE,
             "airgapbuild.toml:3: platforms.1: 'linux' is not a platform: write os/architecture, "
             "such as linux/amd64",

@@ -15,12 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airgapbuild.bundle.reader import peek
 from airgapbuild.bundle.signature import Policy, sign_bundle
 from airgapbuild.errors import LockError, UsageError
 from airgapbuild.lockfile import read_lock
 from airgapbuild.oci.content import Descriptor
 from airgapbuild.oci.digest import digest_of
 from airgapbuild.oci.reference import parse_source
+from airgapbuild.repack import repack_folder
 from airgapbuild.report.charts import bar
 from airgapbuild.report.facts import Facts, gather
 from airgapbuild.report.markup import tag, visible, void
@@ -232,6 +234,25 @@ def test_what_is_damaged_is_told_and_the_rest_is_still_shown(folder: Path) -> No
     assert layers["python"] is None
     assert len(layers["buildkit"] or ()) == 3
     assert "not looked into" in page.text
+
+
+@pytest.mark.parametrize("part_size", [None, 200_000])
+def test_damaged_documents_are_not_looked_into(folder: Path, part_size: int | None) -> None:
+    """Also where the tarball is in parts: it is no part that is looked into."""
+    repack_folder(folder, part_size)
+    path = folder / (f"{TARBALL}.001" if part_size else TARBALL)
+    raw = bytearray(path.read_bytes())
+    file = peek(folder).index.file(TARBALL)
+    assert file
+    raw[min(blob.offset for blob in file.blobs) + 40] ^= 1
+    path.write_bytes(raw)
+    facts = gather(folder)
+    assert facts.verified.fetch == (path.name,)
+    assert facts.content
+    layers = {image.name: image.platforms[0].layers for image in facts.content.images}
+    assert layers["python"] is None
+    assert len(layers["buildkit"] or ()) == 3
+    assert "not looked into" in read(facts).text
 
 
 def test_a_missing_tarball_is_told_at_its_image(folder: Path) -> None:

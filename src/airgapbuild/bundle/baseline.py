@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from airgapbuild.bundle.index import Base, RequiredBlob
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.image import PlatformImage
     from airgapbuild.oci.platform import Platform
+
+    Layers: TypeAlias = tuple[ReadableLayer | None, ...]
+    """None stands for one that cannot be read here."""
 
 _SMALLEST: Final = 64 << 10
 """Of layers that are told by an older one, in bytes: smaller ones gain nothing."""
@@ -39,9 +43,8 @@ class Baseline:
     """The layers of each of its daemon's images, lowest first."""
     blobs: frozenset[Digest] = frozenset()
     """What its layout holds."""
-    older: Mapping[tuple[str, Platform], tuple[ReadableLayer, ...]] = field(default_factory=dict)
-    """The layers of its images by an image's name and platform, lowest first, as far as they can be
-    read here."""
+    older: Mapping[tuple[str, Platform], Layers] = field(default_factory=dict)
+    """The layers of its images by an image's name and platform, lowest first."""
 
     @property
     def sorted_bases(self) -> tuple[Base, ...]:
@@ -53,7 +56,10 @@ class Baseline:
             self.bases | other.bases,
             self.chains | other.chains,
             self.blobs | other.blobs,
-            {**self.older, **other.older},
+            {
+                key: _completed(other.older.get(key, ()), self.older.get(key, ()))
+                for key in {**self.older, **other.older}
+            },
         )
 
     def left_out(
@@ -86,14 +92,15 @@ class Baseline:
         """The older layer by which each raw layer is told that travels and is not small.
 
         It is the one at the same height of the image that had the name before, else its highest:
-        what was rebuilt lies where it lay.
+        what was rebuilt lies where it lay. Where that one cannot be read, none is.
         """
         older = self.older.get((image.name, locked.platform), ())
         absent = {blob.digest for blob in left_out}
         return {
-            layer.digest: older[min(height, len(older) - 1)]
+            layer.digest: before
             for height, layer in enumerate(documents.layers)
-            if older and layer.digest not in absent and layer.size >= _SMALLEST
+            if layer.digest not in absent and layer.size >= _SMALLEST
+            if older and (before := older[min(height, len(older) - 1)])
         }
 
     def _depth(self, platform: Platform, documents: PlatformImage) -> int:
@@ -110,3 +117,11 @@ class Baseline:
                 same += 1
             depth = max(depth, same)
         return depth
+
+
+def _completed(layers: Layers, earlier: Layers) -> Layers:
+    """An image's layers; in place of those that cannot be read, an earlier image's."""
+    if not layers:
+        return earlier
+    pairs = zip_longest(layers, earlier[: len(layers)])
+    return tuple(layer or before for layer, before in pairs)

@@ -80,10 +80,10 @@ def encoded(
 def decoded_against(
     file: Readable, size: int, reference: Reference, what: str, scale: Scale = SCALE
 ) -> Iterator[bytes]:
-    """A layer of at most `size` bytes from its frames, in chunks; a cut one just ends.
+    """A layer of `size` bytes from its frames, in chunks.
 
     Raises:
-        BundleError: these are no such frames, or they hold more than `size` bytes.
+        BundleError: these are no such frames, or they hold more or less than `size` bytes.
     """
     rest = b""
     for start in range(0, size, scale.piece):
@@ -93,7 +93,7 @@ def decoded_against(
         left = min(scale.piece, size - start)
         while not decompressor.eof:
             if not (sip := rest or file.read(_SIP)):
-                return
+                raise BundleError(f"{what}: a frame is cut short")
             try:
                 chunk = decompressor.decompress(sip)
             except zstandard.ZstdError as error:

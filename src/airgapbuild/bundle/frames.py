@@ -11,7 +11,7 @@ blocks of 128 KiB::
     frame = magic(4) descriptor(1) content-size(4) block*      single segment, no checksum
     block = header(3) bytes(…)                                 last-block bit, type 0 (raw), size
 
-Source: RFC 8878, 3.1.1 (frames) and 3.1.1.2 (blocks).
+Source: RFC 8878, 3.1.1 (frames), 3.1.1.2 (blocks) and 3.1.2 (skippable frames).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import zstandard
 from airgapbuild.errors import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
 FRAME: Final = 4 << 20
 """Content bytes in a full frame."""
@@ -34,6 +34,11 @@ _DESCRIPTOR: Final = bytes([0b1010_0000])  # four bytes of content size; single 
 _FRAME_HEADER: Final = 9
 _BLOCK_HEADER: Final = 3
 _FULL_FRAME: Final = _FRAME_HEADER + FRAME + _BLOCK_HEADER * (FRAME // _BLOCK)
+_FRAME_START: Final = 5
+"""Of any frame's header: so many bytes tell how long it is."""
+_SUM: Final = 4
+_REPEATED: Final = 1
+"""The type of a block that has one byte, whatever size its header tells."""
 _READ: Final = 1 << 20
 
 
@@ -144,16 +149,27 @@ def stored(chunks: Iterable[bytes], size: int) -> Iterator[bytes | memoryview]:
 def decoded(file: Readable, length: int, what: str, *, window: int = FRAME) -> Iterator[bytes]:
     """The content of the frames in the next `length` bytes of a file, in chunks.
 
+    These are whole frames and nothing else. So who reads runs of frames one by one gets what others
+    get who read the file as one stream, and there is no place for what only one of them would see.
     `window` is how much memory a frame may want for what it has decoded, in bytes.
 
     Raises:
-        BundleError: they are not zstd frames, or want more memory. (A cut chain just ends: the
-            reader knows the size.)
+        BundleError: they are no whole zstd frames, or want more memory.
+    """
+    return decompressed(Whole(Slice(file, length), what), what, window=window)
+
+
+def decompressed(file: Readable, what: str, *, window: int) -> Iterator[bytes]:
+    """What any zstd reader gets out of a file, in chunks: skippable frames are passed over.
+
+    Raises:
+        BundleError: it is not zstd, or wants more memory. (Where it is cut, it just ends: the
+            reader knows its digest.)
     """
     decompressor = zstandard.ZstdDecompressor(max_window_size=window)
     try:
         with decompressor.stream_reader(
-            Slice(file, length),  # type: ignore[arg-type] # it only asks for read()
+            file,  # type: ignore[arg-type] # it only asks for read()
             read_size=_READ,
             read_across_frames=True,
             closefd=False,
@@ -162,6 +178,74 @@ def decoded(file: Readable, length: int, what: str, *, window: int = FRAME) -> I
                 yield chunk
     except zstandard.ZstdError as error:
         raise BundleError(f"{what}: not zstd: {error}") from error
+
+
+class Whole:
+    """A file of zstd frames, which is found to be no other while it is read.
+
+    It ends where a frame ends, and there is no skippable frame in it.
+    """
+
+    def __init__(self, file: Readable, what: str) -> None:
+        self.content_size = 0
+        """What the headers of the frames so far say; more than anything has where one does not."""
+        self._file = file
+        self._what = what
+        self._headers = self._frames()
+        self._wanted = next(self._headers)
+        self._field = b""
+        self._passing = 0
+        """How many bytes of content come before the next header."""
+        self._is_within = False
+        """Whether a header of a frame, or of one of its blocks, is still to come."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """See `Readable.read`.
+
+        Raises:
+            BundleError: here begins no frame, or the last one does not end.
+        """
+        data = self._file.read(size)
+        if data:
+            self._pass(data)
+        elif self._passing or self._is_within or self._field:
+            raise BundleError(f"{self._what}: not zstd: the last frame is cut short")
+        return data
+
+    def _pass(self, data: bytes) -> None:
+        at = 0
+        while at < len(data):
+            if self._passing:
+                passed = min(self._passing, len(data) - at)
+                self._passing -= passed
+            else:
+                passed = min(self._wanted - len(self._field), len(data) - at)
+                self._field += data[at : at + passed]
+                if len(self._field) == self._wanted:
+                    field, self._field = self._field, b""
+                    self._wanted = self._headers.send(field)
+            at += passed
+
+    def _frames(self) -> Generator[int, bytes, None]:
+        """Asks for the headers of frames and blocks, one after another, by their lengths."""
+        while True:
+            start = yield _FRAME_START
+            if not start.startswith(MAGIC):
+                raise BundleError(f"{self._what}: not zstd: something between two frames")
+            self._is_within = True
+            header = start + (yield zstandard.frame_header_size(start) - len(start))
+            try:
+                told = zstandard.get_frame_parameters(header)
+            except zstandard.ZstdError as error:
+                raise BundleError(f"{self._what}: not zstd: {error}") from error
+            self.content_size += told.content_size
+            is_last = False
+            while not is_last:
+                block = int.from_bytes((yield _BLOCK_HEADER), "little")
+                is_last = bool(block & 1)
+                self._passing = 1 if block >> 1 & 3 == _REPEATED else block >> 3
+            self._passing += _SUM if told.has_checksum else 0
+            self._is_within = False
 
 
 class Slice:

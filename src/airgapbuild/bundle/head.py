@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from airgapbuild.bundle.frames import MAGIC, decoded
+from airgapbuild.bundle.compact import WINDOW
+from airgapbuild.bundle.frames import MAGIC, decompressed
 from airgapbuild.bundle.parts import Joined, from_first
 from airgapbuild.bundle.walk import Stream, member_of
 from airgapbuild.errors import BundleError, IntegrityError
@@ -60,9 +61,8 @@ def read_head(path: Path) -> tuple[tuple[str, ...], PlatformImage]:
     """
     try:
         paths = from_first(path)
-        size = sum(part.stat().st_size for part in paths)
         with Joined(paths) as opened:
-            stream = Stream(decoded(opened, size, path.name))
+            stream = Stream(decompressed(opened, path.name, window=WINDOW))
             entries = _entries(stream, path.name)
             documents = _documents(stream, entries[0], path.name)
     except OSError as error:
@@ -80,7 +80,9 @@ def _entries(stream: Stream, what: str) -> list[Descriptor]:
         raise BundleError(f"{what}: has no index.json before its blobs")
     try:
         found = json_object(_data(stream, member, what)).get("manifests")
-        entries = [Descriptor.model_validate(entry) for entry in found or ()]
+        entries = [
+            Descriptor.model_validate(entry, by_alias=True, by_name=False) for entry in found or ()
+        ]
     except (ValueError, TypeError, ValidationError) as error:
         raise BundleError(f"{what}: index.json is none of an image") from error
     if len({entry.digest for entry in entries}) != 1:

@@ -12,7 +12,7 @@ import zlib
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from airgapbuild.bundle.frames import MAGIC, decoded
+from airgapbuild.bundle.frames import MAGIC, decompressed
 from airgapbuild.bundle.walk import Stream
 from airgapbuild.errors import BundleError, IntegrityError
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
+_ZSTD_WINDOW: Final = 128 << 20
+"""What `zstd -d` and the engines take. Compressors in Go want 8 MiB without being asked to."""
 _CHUNK: Final = 1 << 20
 
 
@@ -45,7 +47,7 @@ def raw(layer: Descriptor, chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _decoded(chunks: Iterator[bytes], layer: Descriptor) -> Iterator[bytes]:
     try:
-        yield from decoded(_Joined(chunks), layer.size, f"layer {layer.digest}")
+        yield from decompressed(_Joined(chunks), f"layer {layer.digest}", window=_ZSTD_WINDOW)
     except BundleError as error:
         raise IntegrityError(error.message) from error
 

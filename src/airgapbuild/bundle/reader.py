@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from airgapbuild.bundle.compact import WINDOW, LongFrames
 from airgapbuild.bundle.delta import decoded_against
-from airgapbuild.bundle.frames import FRAME, Readable, Slice, decoded, spans, stored_length
+from airgapbuild.bundle.frames import FRAME, Readable, Slice, Whole, decoded, spans, stored_length
 from airgapbuild.bundle.index import (
     INDEX_FILE,
     BundledBlob,
@@ -162,6 +162,17 @@ class Bundle:
         """Whether a tarball that is here holds this blob."""
         return digest in self._blobs
 
+    def tells(self, digest: Digest) -> bool:
+        """Whether a blob can be read: it is held, and what it is told by, if anything, at hand.
+
+        Raises:
+            AirgapbuildError: the older layer by which it is told cannot be looked for.
+        """
+        file, blob = self._blobs.get(digest, (None, None))
+        if file is None or blob is None:
+            return False
+        return not blob.reference or self._older(file, blob) is not None
+
     def alone(self, image: LockedImage, locked: LockedPlatform) -> Bundle:
         """The same bundle with no tarball but a platform's.
 
@@ -266,7 +277,7 @@ class Bundle:
             raise BundleError(f"{file.name}: {INDEX_FILE} has two blobs at one place")
         if older := self._older(file, blobs[0]):
             return decoded_against(Slice(tarball, length), blobs[0].size, older, file.name)
-        return _passed_over(tarball, blobs[0])
+        return _passed_over(tarball, blobs[0], file.name)
 
     def _only(self, file: BundledFile) -> Bundle:
         return replace(self, index=self.index.model_copy(update={"files": (file,)}))
@@ -415,11 +426,16 @@ def _check_requires(file: BundledFile, documents: PlatformImage) -> None:
             raise BundleError(f"{file.name}: {INDEX_FILE}: requires {it.digest}, which is not so")
 
 
-def _passed_over(tarball: Readable, blob: BundledBlob) -> Iterator[bytes]:
-    """As many zeros as a blob has bytes, while its frames are read."""
-    frames = Slice(tarball, blob.length)
+def _passed_over(tarball: Readable, blob: BundledBlob, what: str) -> Iterator[bytes]:
+    """As many zeros as a blob has bytes, once its frames are found to hold as many.
+
+    Their decoder would refuse others than they say.
+    """
+    frames = Whole(Slice(tarball, blob.length), what)
     while frames.read(_READ):
         pass
+    if frames.content_size != blob.size:
+        raise BundleError(f"{what}: the frames of {blob.digest} do not say that they hold it")
     return (bytes(min(_READ, blob.size - at)) for at in range(0, blob.size, _READ))
 
 

@@ -11,7 +11,9 @@ from airgapbuild.cli.options import ColorWhen, Json, LayoutPath, Quiet, Verbose
 from airgapbuild.words import count_words, size_words
 
 if TYPE_CHECKING:
+    from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.layout import Layout
+    from airgapbuild.oci.reference import Reference
 
 _SHORT = 19
 
@@ -67,6 +69,47 @@ def ls_command(
         )
 
 
+@layout_app.command("rm")
+def rm_command(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="As layout ls lists it, or in its full form."),
+    ],
+    *,
+    layout: LayoutPath = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    color: ColorWhen = Color.AUTO,
+) -> None:
+    """Take names from the layout, such as those of tags that no bundle has any more.
+
+    Builds no longer find these images; their blobs go by airgapbuild layout prune. Where one of the
+    names is not there, none is taken. It waits for a layout prune that is running.
+
+    **Examples**
+
+        airgapbuild layout rm busybox:1.36
+        airgapbuild layout rm --layout /srv/layout python:3.12-slim node:20-alpine
+    """
+    console = Console("layout rm", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
+    with console.reporting():
+        from airgapbuild.cli.inputs import own_layout
+        from airgapbuild.oci.garbage import garbage
+
+        shelf = own_layout(layout)
+        chosen = _chosen(shelf, names)
+        with shelf.filling():
+            shelf.unname({str(name): digest for name, digest in chosen.items()})
+        for name in chosen:
+            console.say(f"{name.familiar} is taken from {shelf.path}")
+        unused = sum(file.size for file in garbage(shelf))
+        if unused:
+            console.say(f"airgapbuild layout prune removes {size_words(unused)}")
+        removed = [{"name": name.familiar, "digest": digest} for name, digest in chosen.items()]
+        console.result({"layout": str(shelf.path), "removed": removed, "unused": unused})
+
+
 @layout_app.command("prune")
 def prune_command(
     *,
@@ -106,6 +149,25 @@ def prune_command(
         console.result(
             {"layout": str(shelf.path), "dry-run": dry_run, "removed": files, "size": size}
         )
+
+
+def _chosen(layout: Layout, names: list[str]) -> dict[Reference, Digest]:
+    from airgapbuild.errors import UsageError
+    from airgapbuild.oci.reference import parse_reference
+
+    held, problems = layout.images(), []
+    chosen: dict[Reference, Digest] = {}
+    for text in names:
+        try:
+            name = parse_reference(text)
+            chosen[name] = held[name]
+        except ValueError as error:
+            problems.append(str(error))
+        except KeyError:
+            problems.append(f"{text}: {layout.path} has no such name")
+    if problems:
+        raise UsageError(*problems, hint="airgapbuild layout ls lists the names")
+    return chosen
 
 
 def _images(layout: Layout) -> list[dict[str, Any]]:

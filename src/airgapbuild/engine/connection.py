@@ -296,6 +296,9 @@ def _unreachable(endpoint: Endpoint, error: OSError) -> DaemonError:
         case PermissionError() if endpoint.host.startswith("unix:"):
             hint = "join the docker group (usermod -aG docker $USER, then log in again) or use sudo"
             return DaemonError(f"{place}: permission denied", hint=hint)
+        case socket.gaierror():
+            hint = f"check the name in {endpoint.origin}, and this machine's DNS"
+            return DaemonError(f"{place}: unknown host", hint=hint)
         case FileNotFoundError() | ConnectionRefusedError() as cause:
             return DaemonError(f"{place}: {cause.strerror}", hint=_is_it_running(endpoint))
         case BrokenPipeError() | ConnectionResetError() as cause:

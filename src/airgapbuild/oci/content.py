@@ -15,8 +15,9 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 from airgapbuild.errors import IntegrityError
 from airgapbuild.oci.digest import Digest, DigestField, digest_of, parse_digest
@@ -41,9 +42,31 @@ _ATTESTATION = "attestation-manifest"
 
 
 class _Document(BaseModel):
-    """Unknown fields are somebody else's extension, not an error."""
+    """Unknown fields are somebody else's extension, not an error.
+
+    Keys that differ in case alone are one: Go's readers take `Digest` for `digest`, and the last
+    counts. In maps, such as annotations, they are two keys to everybody.
+    """
 
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_have_one_spelling(cls, value: object) -> object:
+        if isinstance(value, dict):
+            known = {str(it.alias).casefold(): it.alias for it in cls.model_fields.values()}
+            # Not lower(): to Go the long s of old print is an s.
+            spelled = {str(key).casefold(): key for key in value}
+            if len(spelled) != len(value):
+                raise PydanticCustomError("spelling", "ambiguous, a key comes in two spellings")
+            for folded, key in spelled.items():
+                if folded in known and known[folded] != key:
+                    raise PydanticCustomError(
+                        "spelling",
+                        "ambiguous, '{key}' should be '{known}'",
+                        {"key": key, "known": known[folded]},
+                    )
+        return value
 
 
 class Descriptor(_Document):
@@ -66,10 +89,12 @@ class _IndexEntry(Descriptor):
 
 
 class _IndexDocument(_Document):
+    media_type: str | None = None
     manifests: list[_IndexEntry]
 
 
 class _ManifestDocument(_Document):
+    media_type: str | None = None
     config: Descriptor
     layers: list[Descriptor]
     artifact_type: str | None = None
@@ -287,9 +312,7 @@ def _parse(
     parsed = _object(document.raw, what)
     if (inner := parsed.get("mediaType", media_type)) != media_type:
         raise IntegrityError(f"{what}: it was served as '{media_type}' but calls itself '{inner}'")
-    keys = {key.lower() for key in parsed}  # Go's readers take `Layers` for `layers`
-    if len(keys) != len(parsed):
-        raise IntegrityError(f"{what}: ambiguous document, a key comes in two spellings")
+    keys = {key.casefold() for key in parsed}  # Go's readers take `Layers` for `layers`
     if both := [key for key in forbidden if key in keys]:
         raise IntegrityError(f"{what}: ambiguous document, '{both[0]}' does not belong in it")
     return _validate(parsed, what, model)
@@ -304,8 +327,9 @@ def _object(raw: bytes, what: str) -> dict[str, Any]:
 
 def _validate(parsed: dict[str, Any], what: str, model: type[_D]) -> _D:
     try:
-        return model.model_validate(parsed)
+        return model.model_validate(parsed, by_alias=True, by_name=False)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise IntegrityError(f"{what}: {place}: {first['msg']}") from error
+        told = f"{place}: {first['msg']}" if place else first["msg"]
+        raise IntegrityError(f"{what}: {told}") from error

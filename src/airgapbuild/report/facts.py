@@ -18,6 +18,7 @@ from airgapbuild.verify import verify
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from airgapbuild.bundle.reader import Bundle
     from airgapbuild.diff import Diff
     from airgapbuild.inspection import Inspected
     from airgapbuild.verify import Verified
@@ -66,14 +67,19 @@ def gather(
     before = _identity(since) if since else None
     verified = verify(folder, policy=policy, progress=progress)
     bundle = verified.bundle
-    wrong = {file.name for file in verified.files if file.state != "ok"}
     return Facts(
         name=bundle.lock.name if bundle else folder.resolve().name,
         verified=verified,
-        content=inspect_bundle(bundle, unread=wrong) if bundle else None,
+        content=inspect_bundle(bundle, unread=_damaged(verified, bundle)) if bundle else None,
         since=before,
         changes=diff(since, folder) if since and bundle else None,
     )
+
+
+def _damaged(verified: Verified, bundle: Bundle) -> set[str]:
+    """The files of a bundle of which some is not right, be it one part."""
+    wrong = {file.name for file in verified.files if file.state != "ok"}
+    return {file.name for file in bundle.index.files if any(it.name in wrong for it in file.stored)}
 
 
 def _identity(path: Path) -> Identity:

@@ -30,5 +30,5 @@ PARTS = tuple(
     Part(
         f"pythons/{version}", partial(_python, suite, version), recipe=(Path(__file__), debian.HERE)
     )
-    for version, suite in {"3.13": "trixie", "3.14": "sid"}.items()
+    for version, suite in {"3.11": "bookworm", "3.13": "trixie", "3.14": "sid"}.items()
 )
