@@ -23,6 +23,6 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def count_words(count: int, one: str, many: str | None = None) -> str:
-    """A number of things: `1 image`, `2 images`; `many` where it is not `one` and an s."""
-    return f"{count} {one if count == 1 else many or f'{one}s'}"
+def count_words(count: int, one: str) -> str:
+    """A number of things: `1 image`, `2 images`."""
+    return f"{count} {one}" + ("s" if count != 1 else "")
