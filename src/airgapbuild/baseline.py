@@ -15,7 +15,8 @@ from airgapbuild.bundle.index import Base
 from airgapbuild.bundle.layers import raw as raw_layer
 from airgapbuild.bundle.older import ReadableLayer
 from airgapbuild.bundle.reader import open_bundle
-from airgapbuild.errors import BundleError, UsageError
+from airgapbuild.errors import BundleError
+from airgapbuild.files import is_folder, must_exist
 from airgapbuild.inventory import parse_inventory
 from airgapbuild.lockfile import parse_lock, render_lock
 from airgapbuild.oci.derived import most_raw
@@ -57,9 +58,8 @@ def read_baseline(
 
 
 def _read(path: Path, source: Source, progress: Progress, *, raw: bool) -> Baseline:
-    if not path.exists():
-        raise UsageError(f"{path}: there is no such file or folder")
-    if path.is_dir():
+    must_exist(path)
+    if is_folder(path):
         return _of_bundle(path, progress)
     try:
         with path.open("rb") as file:

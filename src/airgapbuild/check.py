@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from airgapbuild.builder.contexts import digests_by_name
 from airgapbuild.builder.sbom import SCANNER
 from airgapbuild.dockerfile.images import Need, needs
 from airgapbuild.errors import BundleError
+from airgapbuild.oci.presence import parts_of
 from airgapbuild.oci.reference import parse_reference
 from airgapbuild.suggestion import manifest_tables
 
@@ -18,9 +19,16 @@ if TYPE_CHECKING:
     from airgapbuild.dockerfile.images import Build
     from airgapbuild.dockerfile.parser import Dockerfile
     from airgapbuild.oci.content import Config
+    from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.layout import Layout
     from airgapbuild.oci.platform import Platform
+    from airgapbuild.oci.presence import Part
     from airgapbuild.oci.reference import Reference
+
+_TO_BUNDLE: Final = (
+    "on the connected side add what is missing to airgapbuild.toml, then lock, export"
+)
+_TO_LOAD: Final = "airgapbuild load BUNDLE fills in what the layout has lost"
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,8 @@ class CheckedImage:
     """Those that it is needed for, sorted."""
     missing: tuple[Platform, ...]
     """Those of them that the layout lacks."""
+    damaged: tuple[Digest, ...]
+    """What of the others is missing or damaged: for each platform the first that is."""
     held: tuple[Platform, ...]
     """Those that the layout has it for, needed or not."""
 
@@ -59,6 +69,11 @@ class Checked:
         return tuple(image for image in self.images if image.missing)
 
     @property
+    def damaged(self) -> tuple[CheckedImage, ...]:
+        """The images of which the layout has lost a part."""
+        return tuple(image for image in self.images if image.damaged)
+
+    @property
     def manifest_lines(self) -> str:
         """The tables that airgapbuild.toml needs for what is missing."""
         return manifest_tables(
@@ -68,15 +83,15 @@ class Checked:
     @property
     def error(self) -> BundleError | None:
         """What is wrong, one line for each problem; None where a build finds all it needs."""
-        lines = [f"{image.places[0]}: {image.name} {_lack(image)}" for image in self.missing]
-        if not lines and not self.hidden:
-            return None
-        hint = None
-        if lines:
-            hint = (
-                "on the connected side add what is missing to airgapbuild.toml, then lock, export"
-            )
-        return BundleError(*lines, *self.hidden, hint=hint)
+        absent = [f"{image.places[0]}: {image.name} {_lack(image)}" for image in self.missing]
+        broken = [
+            f"{image.places[0]}: {image.name} is in the layout, but {_list(image.damaged)} of it "
+            f"{'is' if len(image.damaged) == 1 else 'are'} missing or damaged"
+            for image in self.damaged
+        ]
+        lines = [*absent, *broken, *self.hidden]
+        hints = [*([_TO_BUNDLE] if absent else ()), *([_TO_LOAD] if broken else ())]
+        return BundleError(*lines, hint="\n".join(hints) or None) if lines else None
 
 
 def check(
@@ -118,9 +133,10 @@ class _Shelf:
         self.digests = digests_by_name(layout)
         """By the names that BuildKit looks for."""
 
-    def platforms(self, reference: Reference) -> tuple[Platform, ...]:
-        """Those that the layout has an image for."""
-        return tuple(config.platform for config in self._configs(reference))
+    def parts(self, reference: Reference) -> tuple[Part, ...]:
+        """The platforms of the image of this name."""
+        digest = self.digests.get(reference.context_name)
+        return parts_of(self._layout, digest) if digest else ()
 
     def triggers(self, reference: Reference, platform: Platform) -> tuple[str, ...]:
         """What the image has ONBUILD; nothing where it is not there."""
@@ -141,18 +157,28 @@ def _gathered(found: Iterable[Need], shelf: _Shelf) -> tuple[CheckedImage, ...]:
 
 
 def _checked(group: Sequence[Need], shelf: _Shelf) -> CheckedImage:
-    first = group[0]
-    held = shelf.platforms(first.reference)
+    first, parts = group[0], shelf.parts(group[0].reference)
+    here = [it for it in parts if it.is_there]
     wanted = sorted({need.platform for need in group})
+    # Where nothing of an image is there whose name is, it has been lost, and not left out.
+    taken = {it: _taken(it, here or parts) for it in wanted}
+    lost = (part.lost for part in taken.values() if part and part.lost)
     return CheckedImage(
         first.name,
         first.reference,
         first.role,
         tuple(dict.fromkeys(need.place for need in group)),
         tuple(wanted),
-        tuple(it for it in wanted if not any(other.serves(it) for other in held)),
-        held,
+        missing=tuple(it for it, part in taken.items() if part is None),
+        damaged=tuple(dict.fromkeys(lost)),
+        held=tuple(it.platform for it in here if it.platform),
     )
+
+
+def _taken(wanted: Platform, parts: Iterable[Part]) -> Part | None:
+    """What a build for a platform takes of an image: the nearest variant."""
+    fitting = [it for it in parts if it.serves(wanted)]
+    return max(fitting, key=lambda it: it.platform or wanted, default=None)
 
 
 def _lack(image: CheckedImage) -> str:

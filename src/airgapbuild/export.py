@@ -30,7 +30,7 @@ from airgapbuild.errors import AirgapbuildError, BundleError
 from airgapbuild.far_side.script import install_script
 from airgapbuild.far_side.tool import Tool
 from airgapbuild.fetch import DEFAULT_PACE, Pace
-from airgapbuild.files import reaching, write_if_changed
+from airgapbuild.files import is_folder, mode_of, reaching, write_if_changed
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
 from airgapbuild.lockfile import Lock, LockedImage, LockedPlatform, render_lock
 from airgapbuild.oci.digest import digest_of
@@ -116,7 +116,7 @@ def export(
 
 
 def _make_folder(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
+    if mode_of(folder) is not None and not is_folder(folder):
         raise BundleError(f"{folder}: is not a folder")
     folder.mkdir(parents=True, exist_ok=True)
 

@@ -16,7 +16,7 @@ from airgapbuild.builder.buildx import Buildx
 from airgapbuild.builder.contexts import check_folder
 from airgapbuild.builder.wanted import made_from
 from airgapbuild.errors import DaemonError
-from airgapbuild.files import reaching, write_if_changed
+from airgapbuild.files import mode_of, reaching, write_if_changed
 from airgapbuild.filling import fill
 from airgapbuild.leftovers import remove_node
 from airgapbuild.progress import SILENT, Progress
@@ -127,7 +127,7 @@ def load_images(
     fills = any(image.for_layout for image in wanted)
     if fills:
         check_folder(layout)
-    is_new = not layout.path.exists()
+    is_new = mode_of(layout.path) is None
     if is_new:
         check()  # a load that is refused makes no folder
     with layout.filling() if fills else nullcontext(), pool(1, "layout") as beside:

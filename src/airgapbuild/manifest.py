@@ -33,8 +33,8 @@ from airgapbuild.document import (
     parse_document,
     sorted_messages,
 )
-from airgapbuild.errors import ManifestError
-from airgapbuild.files import expanded
+from airgapbuild.errors import ManifestError, UsageError
+from airgapbuild.files import expanded, is_file
 from airgapbuild.local_name import digest_tag, local_name, named_by
 from airgapbuild.oci.platform import Platform, PlatformField
 from airgapbuild.oci.reference import (
@@ -119,9 +119,12 @@ def _tag(reference: Reference) -> Reference:
 def _absolute(path: Path, info: ValidationInfo) -> Path:
     folder: Path = (info.context or {}).get("folder", Path())
     path = (folder / expanded(path)).absolute()
-    if not path.is_file():
-        raise ValueError(f"there is no file '{path}'")
-    return path
+    try:
+        if is_file(path):
+            return path
+    except UsageError as error:
+        raise ValueError(error.message) from error
+    raise ValueError(f"there is no file '{path}'")
 
 
 def usual_role(names: Iterable[Reference]) -> Role:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airgapbuild.doctor.daemon import check_daemon
 from airgapbuild.doctor.site import look
+from airgapbuild.oci.content import parse_index, parse_manifest
+from airgapbuild.oci.digest import digest_of
 from airgapbuild.oci.layout import Layout
 from tests.engines.bundles import make_bundle, manifest, with_frontend
 from tests.engines.daemon import Daemon, docker_config
-from tests.engines.site import CONTAINER, Site
+from tests.engines.site import BUILDER, CONTAINER, Site
 from tests.support.program import document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from airgapbuild.engine.daemon import Daemon as HeldDaemon
     from tests.engines.bed import Bed
@@ -132,6 +134,19 @@ def test_a_home_in_which_nothing_was_loaded(site: Site, bed: Bed, tmp_path: Path
     assert only(findings(fresh), "builder")["what"].startswith("no builder is chosen")
 
 
+def test_a_builder_of_the_same_name_that_somebody_else_made(
+    site: Site, shipped: Path, bed: Bed, tmp_path: Path
+) -> None:
+    other = Site(site.daemon, docker_config(bed, tmp_path / "docker", "newest"), tmp_path / "home")
+    other.home.mkdir()
+    other.docker("buildx", "create", "--name", BUILDER)
+    mend = only(findings(other, shipped, code=9), "builder")["mend"]
+    assert mend == f"docker buildx rm {BUILDER}; airgapbuild load {shipped}"
+    other.docker("buildx", "rm", BUILDER)
+    other.load(shipped)
+    assert only(findings(other, shipped), "emulator")
+
+
 def failed(site: Site, folder: Path, dockerfile: str, *options: str, bare: bool = False) -> Path:
     """The log of a build that fails."""
     folder.mkdir()
@@ -169,6 +184,51 @@ def test_builds_that_fail_are_explained(site: Site, busybox: str, tmp_path: Path
     assert "a program of another platform" in told(foreign, 9)["what"]
     assert "for linux/amd64, linux/arm64 only" in told(platform, 7)["what"]
     assert "fetches from outside" in told(outside, 9)["what"]
+
+
+def a_layer(layout: Layout, name: str) -> Path:
+    """Where a layer of an image lies that this machine builds from."""
+    [top] = [digest for it, digest in layout.images().items() if it.familiar == name]
+    index = layout.document(top)
+    assert index
+    [manifest] = [
+        layout.document(it.digest)
+        for platform, it in parse_index(index, name).platforms
+        if str(platform) == "linux/amd64"
+    ]
+    assert manifest
+    return layout.blob_path(parse_manifest(manifest, name).layers[0].digest)
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (Path.unlink, "{} lacks sha256:{}, which "),
+        (lambda path: path.write_bytes(bytes(path.stat().st_size)), "{}: sha256:{} is damaged"),
+    ],
+    ids=["gone", "damaged"],
+)
+def test_a_layer_that_builds_do_not_get_is_mended_by_load(
+    site: Site,
+    shipped: Path,
+    busybox: str,
+    tmp_path: Path,
+    damage: Callable[[Path], object],
+    what: str,
+) -> None:
+    site.remove_builder()
+    layout = Layout(site.home / ".local/share/airgapbuild/layout")
+    layer = a_layer(layout, f"busybox:{busybox}")
+    damage(layer)
+    text = f"FROM busybox:{busybox}\nRUN true\n"
+    log = failed(site, tmp_path / "1", text)
+    found = findings(site, shipped, "--log", log, code=7)
+    [told] = [it for it in found if it["check"] == "build"]
+    assert told["what"].startswith(what.format(layout.path, layer.name))
+    assert told["mend"] == f"airgapbuild load {shipped}"
+    site.load(shipped)
+    assert digest_of(layer.read_bytes()) == f"sha256:{layer.name}"
+    assert site.airgapbuild("build", tmp_path / "1").returncode == 0
 
 
 def test_why_a_daemon_has_its_store(daemon: Daemon, held: HeldDaemon) -> None:

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import signal
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +23,8 @@ from airgapbuild.far_side.script import install_script
 from tests.support.forgery import make_two
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.engines.parts.part import Shelf
 
 TEXT = """
@@ -59,7 +65,7 @@ case "$1 ${2:-}" in
 "buildx inspect") echo "${BOOTED-BuildKit version:      v0.34.2}" ;;
 esac
 """
-TOOLS = ("sed", "grep", "cut", "sort", "tr", "cat", "mkdir", "mv", "rm", "sha256sum")
+TOOLS = ("sed", "grep", "cut", "sort", "tr", "cat", "mkdir", "mktemp", "mv", "rm", "sha256sum")
 
 
 @dataclass
@@ -93,17 +99,18 @@ class Machine:
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*self.shell, str(script or self.bundle / "install.sh"), *map(str, options)],
-            env={
-                "PATH": str(self.programs),
-                "HOME": str(self.home),
-                "LOG": str(self.folder / "log"),
-                **self.env,
-            },
+            env=self.environment,
             cwd=cwd or self.folder,
             capture_output=True,
             text=True,
             check=False,
         )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        log = self.folder / "log"
+        own = {"PATH": str(self.programs), "HOME": str(self.home), "LOG": str(log)}
+        return own | self.env
 
     def refuses(self, code: int, *words: str, options: tuple[str | Path, ...] = ()) -> None:
         """Runs it: it ends with this exit code and one error of these words."""
@@ -153,6 +160,13 @@ def vouch(bundle: Path) -> None:
     files = sorted(path for path in bundle.iterdir() if not path.name.startswith("SHA256SUMS"))
     lines = [f"{sum_of(path.read_bytes())}  {path.name}\n" for path in files]
     (bundle / "SHA256SUMS").write_text("".join(lines))
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def damage(path: Path) -> None:
@@ -313,6 +327,15 @@ def test_sums_that_are_none_are_exit_7(machine: Machine, line: str) -> None:
     with (machine.bundle / "SHA256SUMS").open("a") as sums:
         sums.write(f"{line}\n")
     machine.refuses(7, "SHA256SUMS")
+
+
+def test_sums_whose_last_line_has_no_end_are_exit_7(machine: Machine) -> None:
+    """`read` gives such a line and fails: a loop passes over it, and over its file."""
+    sums = machine.bundle / "SHA256SUMS"
+    sums.write_text(sums.read_text().removesuffix("\n"))
+    damage(machine.bundle / TOOL)
+    machine.refuses(7, "SHA256SUMS", "cannot be read")
+    assert machine.asked == []
 
 
 def test_empty_sums_are_exit_7(machine: Machine) -> None:
@@ -563,6 +586,58 @@ def test_a_folder_that_cannot_be_written_is_exit_9(machine: Machine) -> None:
     assert done.returncode == 9
     assert f"error: {machine.instance}: cannot be written" in done.stderr
     assert [path.name for path in machine.instance.parent.parent.iterdir()] == ["instances"]
+
+
+# Puts a file in its place when as many as MOVERS want to, or somewhat later.
+MV = """\
+#!/bin/sh
+PATH=/usr/bin:/bin
+for target; do :; done
+: >"$LOG.${target##*/}.$$"
+tries=0
+while [ "$(ls "$LOG.${target##*/}".* | wc -l)" -lt "$MOVERS" ] && [ $tries -lt 200 ]; do
+  tries=$((tries + 1))
+  sleep 0.02
+done
+exec mv "$@"
+"""
+
+
+@pytest.fixture
+def moving(machine: Machine) -> Machine:
+    """Where `mv` waits for others."""
+    path = machine.programs / "mv"
+    path.unlink()
+    path.write_text(MV)
+    path.chmod(0o755)
+    machine.env = {"MOVERS": "2"}
+    return machine
+
+
+def files_at_home(machine: Machine) -> list[str]:
+    return sorted(path.name for path in machine.home.rglob("*") if path.is_file())
+
+
+# Busybox moves files by itself.
+@pytest.mark.parametrize("machine", ["dash", "bash"], indirect=True)
+def test_two_jobs_with_one_home_do_not_meet(moving: Machine) -> None:
+    """Each has written its file when both put it in its place."""
+    with ThreadPoolExecutor(2) as threads:
+        both = list(threads.map(lambda _: moving.run(), range(2)))
+    assert [done.returncode for done in both] == [0, 0], [done.stderr for done in both]
+    assert moving.instance.read_bytes() == (moving.bundle / "builder.json").read_bytes()
+    assert files_at_home(moving) == ["airgap", "buildkitd.toml"]
+
+
+@pytest.mark.parametrize("machine", ["dash", "bash"], indirect=True)
+def test_who_is_killed_while_writing_leaves_nothing(moving: Machine) -> None:
+    argv = [*moving.shell, str(moving.bundle / "install.sh")]
+    with subprocess.Popen(argv, env=moving.environment, process_group=0) as running:
+        wait_for(lambda: any(moving.folder.glob("log.airgap.*")))
+        assert len(files_at_home(moving)) == 1
+        os.killpg(running.pid, signal.SIGTERM)
+        assert running.wait() == -signal.SIGTERM
+    wait_for(lambda: not files_at_home(moving))  # the script's end is not its child's
 
 
 def test_without_buildx_the_files_are_written_and_it_is_exit_9(machine: Machine) -> None:

@@ -158,7 +158,7 @@ def test_it_loads_into_a_daemon(
         text=True,
         check=False,
     )
-    assert again.returncode == 1
+    assert again.returncode == 2
     assert "is not yours alone" in again.stderr
 
 

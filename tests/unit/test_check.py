@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,12 @@ from airgapbuild.check import check
 from airgapbuild.dockerfile.images import Build
 from airgapbuild.dockerfile.parser import Dockerfile
 from airgapbuild.manifest import parse_manifest
+from airgapbuild.oci.content import parse_index
+from airgapbuild.oci.content import parse_manifest as content_of
+from airgapbuild.oci.digest import Digest
 from airgapbuild.oci.layout import Layout
 from airgapbuild.oci.platform import parse_platform
+from airgapbuild.oci.reference import parse_reference
 from tests.support.program import airgapbuild, document
 from tests.support.shelf import shelve
 
@@ -91,6 +96,73 @@ def test_a_platform_that_is_missing_is_told(folder: Path) -> None:
         "error: Dockerfile:1: python:3.13 is in the layout, but not for linux/arm64"
     )
     assert 'platforms = ["linux/amd64", "linux/arm64"]' in done.stdout
+
+
+def platform_parts(layout: Layout, name: str, platform: str) -> dict[str, Digest]:
+    """The digests of an image's manifest, config and layer for a platform."""
+    index = layout.document(layout.images()[parse_reference(name)])
+    assert index
+    entries = {str(it): found.digest for it, found in parse_index(index, name).platforms}
+    manifest = layout.document(entries[platform])
+    assert manifest
+    parsed = content_of(manifest, name)
+    return {
+        "index": index.descriptor.digest,
+        "manifest": entries[platform],
+        "config": parsed.config.digest,
+        "layer": parsed.layers[-1].digest,
+    }
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, cut], ids=["gone", "cut"])
+@pytest.mark.parametrize("part", ["index", "manifest", "config", "layer"])
+def test_a_part_that_the_layout_has_lost_is_told(
+    folder: Path, part: str, damage: Callable[[Path], None]
+) -> None:
+    write(folder, "FROM python:3.13")
+    layout = Layout(folder / "l")
+    digest = platform_parts(layout, "python:3.13", "linux/amd64")[part]
+    damage(layout.blob_path(digest))
+    command = ("check", "--layout", "l", "--platform", "linux/amd64")
+    done = airgapbuild(*command, "--json", cwd=folder)
+    assert done.returncode == 7, done.stderr
+    told = document(done)
+    assert told["error"]["problems"] == [
+        f"Dockerfile:1: python:3.13 is in the layout, but {digest} of it is missing or damaged"
+    ]
+    assert told["error"]["hint"] == "airgapbuild load BUNDLE fills in what the layout has lost"
+    assert (told["images"][0]["missing"], told["images"][0]["damaged"]) == ([], [digest])
+    assert told["manifest"] == ""
+    shown = airgapbuild(*command, cwd=folder).stdout
+    assert shown.splitlines()[-1].split() == [
+        *("python:3.13", "base", "linux/amd64", "Dockerfile:1", "damaged")
+    ]
+
+
+def test_what_a_build_does_not_take_may_be_lost(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "l")
+    shelve(layout.path, "a:1", *BOTH)
+    layout.blob_path(platform_parts(layout, "a:1", "linux/arm64")["config"]).unlink()
+    write(tmp_path, "FROM a:1")
+    command = ("check", "--layout", "l", "--platform")
+    assert airgapbuild(*command, "linux/amd64", cwd=tmp_path).returncode == 0
+    assert airgapbuild(*command, "linux/arm64", cwd=tmp_path).returncode == 7
+
+
+def test_what_is_absent_and_what_was_lost_are_told_with_what_brings_each(folder: Path) -> None:
+    layout = Layout(folder / "l")
+    layout.blob_path(platform_parts(layout, "python:3.13", "linux/amd64")["config"]).unlink()
+    write(folder, "FROM python:3.13")
+    done = airgapbuild("check", "--layout", "l", "--platform", ",".join(BOTH), cwd=folder)
+    assert done.returncode == 7
+    assert "but not for linux/arm64" in done.stderr
+    assert "is missing or damaged" in done.stderr
+    assert "then lock, export" in done.stderr
+    assert "airgapbuild load BUNDLE" in done.stderr
 
 
 def test_an_image_of_one_platform_is_for_that_one_only(tmp_path: Path) -> None:

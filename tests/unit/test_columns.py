@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airgapbuild.cli.columns import aligned
+from airgapbuild.cli.columns import aligned, hanging
 from airgapbuild.cli.console import Color, Console
 from tests.support.program import environment
 from tests.support.terminal import Typist
@@ -55,6 +55,16 @@ def test_a_word_is_torn_only_where_nothing_else_helps() -> None:
     assert aligned(rows, 35) == [["a longer word  abcdefghijklmnopqrst"]]
     assert aligned(rows, 34) == [["a longer  abcdefghijklmnopqrst", "word"]]
     assert aligned(rows, 24) == [["a longer  abcdefghijklmn", "word      opqrst"]]
+
+
+def test_a_text_goes_on_below_where_it_began() -> None:
+    told = "the builder is asked at tcp://builder.example:2376, which is long"
+    assert hanging("ok   ", told) == [f"ok   {told}"]
+    assert hanging("ok   ", told, 30) == [
+        "ok   the builder is asked at",
+        "     tcp://builder.example:2376,",
+        "     which is long",
+    ]
 
 
 CELLS = st.text("ab/: ", max_size=30)

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 
 from airgapbuild.builder.buildx import Buildx
 from airgapbuild.builder.instance import InstanceStore
+from airgapbuild.builder_tables import BuilderEntry
+from airgapbuild.buildkitd import Buildkitd
 from airgapbuild.doctor.builders import check_builder, check_chosen, check_store
 from airgapbuild.doctor.buildx import check_buildx, check_environment
 from airgapbuild.doctor.daemon import check_address, check_api, check_clock, check_daemon
@@ -32,13 +34,21 @@ from airgapbuild.doctor.site import Site, look
 from airgapbuild.engine.daemon import Daemon
 from airgapbuild.engine.endpoint import find_endpoint
 from airgapbuild.errors import BuilderError, DaemonError
+from airgapbuild.lockfile import read_lock
 from airgapbuild.oci.layout import Layout
+from tests.support.forgery import make_tiny
 from tests.support.memory import MemorySource
 from tests.support.socket_daemon import Socket, answer
 
 MARK = "env.AIRGAPBUILD_CONFIG"
 SEAL = {f"env.{name}": "http://127.0.0.1:1" for name in ("HTTP_PROXY", "HTTPS_PROXY")}
 SEAL |= {"env.NO_PROXY": "127.0.0.1,::1,localhost"}
+
+GOLDEN = read_lock(Path(__file__).parent / "golden" / "airgapbuild.lock")
+BUILDING = GOLDEN.model_copy(
+    update={"builder": BuilderEntry(name="airgap", image="buildkit"), "buildkitd": Buildkitd()}
+)
+"""What ought to be there: a builder."""
 
 
 @pytest.fixture
@@ -249,9 +259,9 @@ def test_a_file_that_is_no_builder_s(site: Site, content: str) -> None:
 
 def test_a_foreign_name_among_the_builders(site: Site) -> None:
     store(site, "good")
-    path = site.store.folder / "instances/.good.swp"
+    path = site.store.folder / "instances/good (copy)"
     path.write_text("{}")
-    assert only(check_store(site)).mend == f"rm {path}"
+    assert only(check_store(site)).mend == f"rm '{path}'"
 
 
 def test_builders_that_are_all_right(site: Site) -> None:
@@ -260,19 +270,99 @@ def test_builders_that_are_all_right(site: Site) -> None:
     assert only(check_store(site)).state == "ok"
 
 
-def test_no_builder_is_chosen(site: Site) -> None:
-    found = only(check_chosen(site))
+def test_no_builder_is_chosen(site: Site, tmp_path: Path) -> None:
+    found = only(check_chosen(replace(site, daemon=answering(tmp_path))))
     assert (found.state, found.mend) == ("warning", "airgapbuild load BUNDLE")
     assert list(check_builder(site)) == []
 
 
-def test_a_chosen_builder_and_what_plain_docker_build_needs(site: Site) -> None:
+def test_a_chosen_builder_and_what_plain_docker_build_needs(site: Site, tmp_path: Path) -> None:
     store(site, "airgap")
     choose(site, "airgap")
+    site = replace(site, daemon=answering(tmp_path))
     found = only(check_chosen(site))
     assert (found.state, found.mend) == ("ok", 'eval "$(airgapbuild env)"')
     by_variable = only(check_chosen(replace(site, environ={"BUILDX_BUILDER": "airgap"})))
     assert (by_variable.state, by_variable.mend) == ("ok", None)
+
+
+def test_whom_a_daemon_that_does_not_answer_would_build_with_is_not_told(site: Site) -> None:
+    """Its address may be the wrong one, and buildx keeps its choice by that."""
+    store(site, "airgap")
+    assert list(check_chosen(replace(site, given=BUILDING))) == []
+
+
+def test_a_builder_that_is_yet_to_be_loaded_is_told_once(site: Site, tmp_path: Path) -> None:
+    store(site, "mine")
+    choose(site, "mine")
+    site = replace(site, given=BUILDING, daemon=answering(tmp_path))
+    assert list(check_chosen(site)) == []
+    found = only(check_builder(site))
+    assert (found.state, found.mend) == ("problem", "airgapbuild load BUNDLE")
+
+
+def test_another_builder_is_chosen(site: Site, tmp_path: Path) -> None:
+    store(site, "mine")
+    store(site, "airgap", DriverOpts={MARK: "x"})
+    choose(site, "mine")
+    site = replace(site, given=BUILDING, daemon=answering(tmp_path))
+    found = only(check_chosen(site))
+    assert found.what == "builds go to builder 'mine', and not to 'airgap'"
+    assert (found.state, found.mend) == ("warning", "docker buildx use airgap")
+    by_variable = only(check_chosen(replace(site, environ={"BUILDX_BUILDER": "mine"})))
+    assert (by_variable.state, by_variable.mend) == ("warning", "export BUILDX_BUILDER=airgap")
+
+
+def test_the_current_builder_has_gone(site: Site, tmp_path: Path) -> None:
+    store(site, "airgap", DriverOpts={MARK: "x"})
+    choose(site, "mine")
+    site = replace(site, given=BUILDING, daemon=answering(tmp_path))
+    found = only(check_chosen(site))
+    assert found.what == (
+        "the current builder 'mine' is gone: builds go to the daemon's own BuildKit"
+    )
+    assert (found.state, found.mend) == ("warning", "docker buildx use airgap")
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_a_variable_names_a_builder_that_is_nowhere(
+    site: Site, tmp_path: Path, *, loaded: bool
+) -> None:
+    if loaded:
+        store(site, "airgap")
+    environ = {"BUILDX_BUILDER": "airgapp", "DOCKER_CONFIG": str(tmp_path)}
+    site = replace(site, environ=environ, daemon=answering(tmp_path))
+    found = only(check_chosen(replace(site, given=BUILDING)))
+    assert found.what == "there is no builder 'airgapp', which BUILDX_BUILDER names"
+    assert (found.state, found.mend) == ("problem", "export BUILDX_BUILDER=airgap")
+    assert list(check_chosen(site)) == []
+    assert only(check_builder(site)).state == "problem"
+
+
+def test_a_variable_may_name_a_docker_context(site: Site, tmp_path: Path) -> None:
+    context(tmp_path, "lab", "tcp://lab:2375")
+    store(site, "airgap", DriverOpts={MARK: "x"})
+    environ = {"BUILDX_BUILDER": "lab", "DOCKER_CONFIG": str(tmp_path)}
+    found = only(
+        check_chosen(
+            replace(site, environ=environ, given=BUILDING, daemon=answering(tmp_path)),
+        )
+    )
+    assert found.what == "builds go to builder 'lab', and not to 'airgap'"
+
+
+@pytest.mark.parametrize("driver", ["docker-container", "kubernetes"])
+def test_a_builder_of_the_lock_s_name_that_load_leaves_alone(
+    site: Site, tmp_path: Path, driver: str
+) -> None:
+    store(site, "airgap", driver=driver)
+    assert list(check_chosen(replace(site, given=BUILDING, daemon=answering(tmp_path)))) == []
+    found = only(check_builder(replace(site, given=BUILDING)))
+    assert found.what == "builder 'airgap' is not airgapbuild's, and load leaves it alone"
+    assert (found.state, found.mend) == (
+        "problem",
+        "docker buildx rm airgap; airgapbuild load BUNDLE",
+    )
 
 
 def test_a_chosen_builder_that_is_not_there(site: Site) -> None:
@@ -412,7 +502,7 @@ def test_a_layout_with_a_blob_that_is_not_whole(site: Site, damage: Callable[[Pa
         path = site.layout.blob_path(digest)
         whole = path.read_bytes()
         damage(path)
-        assert f"{digest} is missing or cut" in only(check_layout(site)).what
+        assert f"{digest} is missing or damaged" in only(check_layout(site)).what
         path.write_bytes(whole)
     assert states(check_layout(site)) == ["ok"]
 
@@ -423,7 +513,7 @@ def test_a_layout_without_an_image_s_documents(site: Site) -> None:
     path = site.layout.blob_path(top)
     raw = path.read_bytes()
     path.write_bytes(raw.replace(b"linux", b"linus"))
-    assert "is not what it should be" in only(check_layout(site)).what
+    assert f"{top} is missing or damaged" in only(check_layout(site)).what
     path.unlink()
     assert f"{top} is missing" in only(check_layout(site)).what
     path.write_bytes(raw)
@@ -499,6 +589,86 @@ def test_the_room_of_folders_that_are_not_there_yet(site: Site) -> None:
     found = list(check_disk(site))
     assert [str(site.layout.path) in it.what for it in found] == [True, False]
     assert all(" free at " in it.what for it in found)
+
+
+def test_a_layout_without_room_is_pruned_itself(site: Site) -> None:
+    """Docker's caches are of no use to it."""
+    images = [
+        image.model_copy(
+            update={
+                "role": "base",
+                "platform": tuple(
+                    it.model_copy(update={"layers_size": 10**16}) for it in image.platform
+                ),
+            }
+        )
+        for image in GOLDEN.image
+    ]
+    full = replace(site, given=GOLDEN.model_copy(update={"image": tuple(images)}))
+    found = next(it for it in check_disk(full) if it.state == "problem")
+    assert str(site.layout.path) in found.what
+    assert found.mend == "airgapbuild layout prune, or another --layout"
+    named = next(iter(check_disk(replace(full, is_layout_named=True))))
+    assert named.mend == (
+        f"airgapbuild layout prune --layout {site.layout.path}, or another --layout"
+    )
+
+
+def test_a_cache_without_room_can_be_elsewhere(site: Site) -> None:
+    full = replace(site, cache=Path("/proc/airgapbuild"))  # of 0 bytes
+    found = next(it for it in check_disk(full) if "/proc" in it.what)
+    assert (found.state, "XDG_CACHE_HOME" in (found.mend or "")) == ("warning", True)
+
+
+def test_what_loads_goes_to_the_layout_that_was_looked_at(tmp_path: Path) -> None:
+    folder = make_tiny(tmp_path / "a bundle")
+    layout = Layout(tmp_path / "my layout")
+    environ = {"PATH": str(tmp_path), "HOME": str(tmp_path), "DOCKER_HOST": "unix:///nowhere.sock"}
+    site = look(environ, layout, tmp_path, given=folder, seconds=5)
+    assert site.load == f"airgapbuild load '{folder}'"
+    named = replace(site, is_layout_named=True)
+    assert named.load == f"airgapbuild load --layout '{layout.path}' '{folder}'"
+
+
+MIRRORED = "env.AIRGAPBUILD_MIRROR"
+
+
+def test_what_loads_keeps_the_mirror_that_a_builder_was_told_of(site: Site) -> None:
+    store(site, "airgap", DriverOpts={MARK: "x", MIRRORED: "http://mirror:5001"})
+    keeping = replace(site, given=BUILDING)
+    assert keeping.load == "airgapbuild load --serve http://mirror:5001 BUNDLE"
+    for_others = BUILDING.model_copy(update={"builder": None})
+    chosen = replace(keeping, given=for_others, environ={"BUILDX_BUILDER": "airgap"})
+    assert chosen.load == "airgapbuild load BUNDLE"
+    (site.store.folder / "instances/airgap").write_text("{")
+    assert keeping.load == "airgapbuild load BUNDLE"
+
+
+def test_the_mirror_of_a_builder_is_told(site: Site) -> None:
+    options = {MARK: "x", MIRRORED: "https://mirror.corp:5001", **SEAL}
+    store(site, "airgap", DriverOpts=options)
+    site = replace(site, environ={"BUILDX_BUILDER": "airgap"})
+    found = [it for it in check_builder(site) if "mirror" in it.what]
+    assert (only(found).state, only(found).what) == (
+        "ok",
+        "builder 'airgap' asks the mirror https://mirror.corp:5001 first (not asked here)",
+    )
+
+
+def test_a_mirror_on_this_machine_that_does_not_answer(site: Site) -> None:
+    site = replace(site, environ={"BUILDX_BUILDER": "airgap"})
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        store(site, "airgap", DriverOpts={MARK: "x", MIRRORED: address, **SEAL})
+        [found] = [it for it in check_builder(site) if "mirror" in it.what]
+        assert found.state == "ok"
+        assert found.what == f"builder 'airgap' asks the mirror {address} first, and it answers"
+    [found] = [it for it in check_builder(site) if "mirror" in it.what]
+    assert (found.state, found.what) == (
+        "warning",
+        f"builder 'airgap' asks the mirror {address} first, and nothing answers there",
+    )
+    assert found.mend == f"airgapbuild serve --listen {address.removeprefix('http://')} BUNDLE"
 
 
 def test_checks_have_the_exit_code_of_their_area() -> None:

@@ -18,6 +18,7 @@ from airgapbuild.doctor.finding import Examined
 from airgapbuild.doctor.log import failures
 from airgapbuild.doctor.site import Site
 from airgapbuild.errors import BuilderError, DaemonError
+from airgapbuild.oci.digest import parse_digest
 from airgapbuild.oci.layout import Layout
 from tests.support.memory import MemorySource
 
@@ -145,6 +146,41 @@ def test_a_blob_that_has_gone(site: Site, name: str) -> None:
     assert found.finding.mend == "airgapbuild load BUNDLE"
 
 
+def test_of_the_last_line_alone_a_blob_s_image_is_not_known(site: Site) -> None:
+    text = log("layout-layer").splitlines()[-1]
+    found = only(list(diagnose(text, site))).finding
+    assert found.what.endswith(", which an image of this build needs")
+
+
+@pytest.mark.parametrize("name", ["layout-layer", "layout-damaged"])
+def test_a_log_that_is_cut_in_a_digest_is_no_traceback(site: Site, name: str) -> None:
+    text = re.sub("(sha256:[0-9a-f]{9})[0-9a-f]+", r"\1", log(name))
+    assert only(list(diagnose(text, site))).finding.state == "warning"
+
+
+def damaged() -> str:
+    """The layer that the log of a damaged one names."""
+    [digest] = set(re.findall("expected (sha256:[0-9a-f]{64})", log("layout-damaged")))
+    return str(digest)
+
+
+def test_a_layer_that_is_damaged(site: Site) -> None:
+    path = site.layout.blob_path(parse_digest(damaged()))
+    path.parent.mkdir(parents=True)
+    path.touch()
+    for text in (log("layout-damaged"), log("layout-damaged").splitlines()[-1]):
+        found = only(list(diagnose(text, site)))
+        assert found.finding.what == f"{site.layout.path}: {damaged()} is damaged"
+        assert (found.finding.state, found.error.kind) == ("problem", "bundle")
+        assert found.finding.mend == "airgapbuild load BUNDLE"
+
+
+def test_a_layer_that_a_registry_has_damaged(site: Site) -> None:
+    found = only(list(diagnose(log("layout-damaged"), site))).finding
+    assert found.what == f"what came as {damaged()} is something else"
+    assert (found.state, "airgapbuild load" in (found.mend or "")) == ("problem", False)
+
+
 def test_a_blob_that_is_there_was_looked_for_elsewhere(site: Site) -> None:
     digest = shelve(site.layout, "docker.io/library/busybox:1.37.0", "linux/amd64")
     text = re.sub("sha256:[0-9a-f]{64}(?=: not found)", digest, log("layout-manifest"))
@@ -205,7 +241,7 @@ def test_the_builder_before_buildkit_is_told(site: Site) -> None:
 def test_no_log_is_left_unread(site: Site) -> None:
     told = {case.log for case in MISSING} | {name for name, *_ in OTHERS}
     told |= {"from-private", "bake", "bare-buildx", "legacy", "no-platform"}
-    told |= {"layout-layer", "layout-manifest"}
+    told |= {"layout-layer", "layout-manifest", "layout-damaged"}
     assert told == {path.stem for path in LOGS.iterdir()}
 
 
@@ -219,6 +255,13 @@ def test_an_error_of_the_build_s_own_is_a_warning(site: Site) -> None:
 def test_a_log_without_an_error(site: Site) -> None:
     found = only(list(diagnose("#1 [internal] load\n#1 DONE 0.1s\n", site)))
     assert found.finding.state == "ok"
+
+
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_an_empty_log_is_no_good_sign(site: Site, text: str) -> None:
+    found = only(list(diagnose(text, site))).finding
+    assert (found.state, found.what) == ("warning", "the log is empty")
+    assert found.mend == "docker buildx build . 2>&1 | tee build.log"
 
 
 def test_a_layout_that_cannot_be_read_is_no_hindrance(site: Site) -> None:

@@ -1,20 +1,22 @@
 from __future__ import annotations
 
 import json
+import resource
 import tarfile
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from airgapbuild.engine.daemon import Daemon
 from airgapbuild.engine.saved import DaemonSource
-from airgapbuild.errors import DaemonError, IntegrityError
+from airgapbuild.errors import AirgapbuildError, DaemonError, IntegrityError, UsageError
 from airgapbuild.oci.digest import digest_of
 from airgapbuild.oci.reference import parse_source
 from tests.support.socket_daemon import Socket, answer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 VERSION = {"ApiVersion": "1.47", "Version": "27.3.1", "Os": "linux", "Arch": "amd64"}
@@ -60,7 +62,7 @@ def asked(folder: Path, archive: bytes) -> tuple[bytes | None, Exception | None]
         with closing(source):
             try:
                 got = source.manifest(REFERENCE).raw, None
-            except (DaemonError, IntegrityError) as error:
+            except AirgapbuildError as error:
                 got = None, error
     assert list((folder / "cache").iterdir()) == []
     return got
@@ -112,11 +114,47 @@ def test_what_cannot_be_pinned_is_told_and_leaves_nothing(
     assert words in str(error)
 
 
-def test_a_daemon_has_nothing_beside_its_images(tmp_path: Path) -> None:
-    def connect() -> Daemon:
-        raise AssertionError("nobody is asked")
+def test_a_cache_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    source = DaemonSource(nobody, tmp_path / "file" / "cache")
+    with pytest.raises(UsageError, match=f"{tmp_path}/file/cache: Not a directory") as refused:
+        source.manifest(REFERENCE)
+    assert refused.value.hint == "XDG_CACHE_HOME names another folder"
 
-    source = DaemonSource(connect, tmp_path)
+
+@pytest.mark.parametrize("room", [512, 4096])
+def test_a_cache_that_is_full_is_told(tmp_path: Path, room: int) -> None:
+    """A file of ours may be no larger, as on a disk with so much room left: blob, then index."""
+    blob = b"x" * 2048
+    archive = saved(
+        member(f"blobs/{digest_of(blob).replace(':', '/')}", blob),
+        member("index.json", INDEX + b" " * 8192),
+    )
+    with limited(room):
+        got, error = asked(tmp_path, archive)
+    assert got is None
+    assert isinstance(error, UsageError)
+    assert str(error).endswith(": File too large")
+    assert error.hint == "XDG_CACHE_HOME names another folder"
+
+
+def nobody() -> Daemon:
+    raise AssertionError("nobody is asked")
+
+
+@contextmanager
+def limited(size: int) -> Iterator[None]:
+    """While it lasts, no file grows larger."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_daemon_has_nothing_beside_its_images(tmp_path: Path) -> None:
+    source = DaemonSource(nobody, tmp_path)
     assert source.referrers(REFERENCE, DIGEST) == ()
     assert source.find(REFERENCE.with_tag("sha256-x.sig")) is None
 

@@ -7,6 +7,7 @@ wants to hear of all of them at once.
 
 from __future__ import annotations
 
+import os
 import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -27,6 +28,7 @@ from airgapbuild.bundle.index import (
 from airgapbuild.bundle.parts import UnreadableError
 from airgapbuild.bundle.signature import ANY, Policy
 from airgapbuild.errors import AirgapbuildError, BundleError, IntegrityError
+from airgapbuild.files import mode_of
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
 from airgapbuild.lockfile import Lock, parse_lock
 from airgapbuild.oci.digest import digest_of
@@ -127,10 +129,11 @@ def must_be_folder(path: Path) -> None:
     """Returns only if it is a folder.
 
     Raises:
-        BundleError: there is nothing of this name, or it is a file.
+        BundleError: there is nothing of this name, it is a file, or the system does not tell.
     """
-    if not path.is_dir():
-        what = "is not a folder" if path.exists() else "there is no such folder"
+    mode = mode_of(path, BundleError)
+    if mode is None or not stat.S_ISDIR(mode):
+        what = "there is no such folder" if mode is None else "is not a folder"
         raise BundleError(f"{path}: {what}", hint=_WANTED)
 
 
@@ -187,7 +190,9 @@ def _kinds(folder: Path) -> dict[str, int]:
 
 def _bundle_hint(folder: Path, names: Iterable[str]) -> str:
     """What to give instead of a folder that is no bundle: often it is the one above."""
-    inside = [str(folder / shown(name)) for name in names if (folder / name / SUMS_FILE).is_file()]
+    # Not pathlib's, which raises: a stick's lost+found is root's.
+    bundles = (name for name in names if os.path.isfile(folder / name / SUMS_FILE))  # noqa: PTH113
+    inside = [str(folder / shown(name)) for name in bundles]
     if not inside:
         return f"{_WANTED}, such as bundles/builders"
     more = " …" if len(inside) > _MOST_NAMED else ""

@@ -59,7 +59,7 @@ def check_command(
     lines that airgapbuild.toml needs. No daemon and no network is asked. Dockerfiles are parsed by
     a package that pip install 'airgapbuild[check]' brings.
 
-    Exit code 7: something is missing.
+    Exit code 7: something is missing, or the layout has lost a part of it.
 
     **Examples**
 
@@ -149,7 +149,7 @@ def _say(console: Console, checked: Checked) -> None:
 
 def _state(image: CheckedImage) -> str:
     if not image.missing:
-        return "there"
+        return "damaged" if image.damaged else "there"
     return f"not for {', '.join(map(str, image.missing))}" if image.held else "missing"
 
 
@@ -164,6 +164,7 @@ def _document(checked: Checked, layout: Path) -> dict[str, Any]:
                 "places": list(image.places),
                 "platforms": [str(it) for it in image.platforms],
                 "missing": [str(it) for it in image.missing],
+                "damaged": list(image.damaged),
             }
             for image in checked.images
         ],

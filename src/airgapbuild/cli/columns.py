@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from itertools import zip_longest
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +25,22 @@ def aligned(rows: Sequence[Sequence[str]], room: int | None = None) -> list[list
     if room is not None:
         widths = _fitting(rows, widths, room)
     return [list(_lines(row, widths)) for row in rows]
+
+
+def hanging(beginning: str, text: str, room: int | None = None) -> list[str]:
+    """A line whose text goes on below where it began; what has no blanks is not torn."""
+    if room is None:
+        return [f"{beginning}{text}"]
+    below = " " * len(beginning)
+    wrapped = wrap(
+        text,
+        max(room, len(beginning) + _NARROWEST),
+        initial_indent=beginning,
+        subsequent_indent=below,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return wrapped or [beginning.rstrip()]
 
 
 def _lines(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:

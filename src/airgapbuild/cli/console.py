@@ -31,7 +31,7 @@ from rich.progress import Task as Drawn
 from rich.table import Column
 from rich.text import Text
 
-from airgapbuild.cli.columns import aligned
+from airgapbuild.cli.columns import aligned, hanging
 from airgapbuild.errors import AirgapbuildError
 from airgapbuild.words import plain, size_words
 
@@ -99,6 +99,16 @@ class Console:
         if not self.json and not self.quiet:
             self._out.print(_shown(line), style=style)
 
+    def hang(self, beginning: str, text: str, *, style: str = "") -> None:
+        """A line of the result whose text goes on below where it began, on a narrow terminal."""
+        for line in hanging(beginning, text, self._room):
+            self.say(line, style=style)
+
+    @property
+    def _room(self) -> int | None:
+        """How long a line may be. In a file there is no bound: other programs read it."""
+        return self._out.width if sys.stdout and sys.stdout.isatty() else None
+
     def write(self, text: str) -> None:
         """Text for another program, as it is, whatever was said of words for people."""
         self.settle()
@@ -108,9 +118,7 @@ class Console:
         """A table of the result for people."""
         if self.json or self.quiet or not rows:
             return
-        # In a file a row is one line, however long: other programs read it.
-        room = self._out.width if sys.stdout and sys.stdout.isatty() else None
-        for n, lines in enumerate(aligned((columns, *rows), room)):
+        for n, lines in enumerate(aligned((columns, *rows), self._room)):
             for line in lines:
                 self.say(line, style="" if n else "dim")
 

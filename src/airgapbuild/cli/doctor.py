@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,8 +44,8 @@ def doctor_command(
     """Tell what stands in the way here, and the line to mend it.
 
     The daemon, buildx, the builder and the layout are looked at and left as they are. With a bundle
-    or a lock, also whether all that it names is there. Nothing is asked but the daemon and its
-    builder: no registry, no name server.
+    or a lock, also whether all that it names is there. Nothing is asked but the daemon, its builder
+    and a mirror on this very machine: no registry, no name server.
 
     With --log, first what failed in that build: which image, where it was looked for, and the lines
     of airgapbuild.toml that bring it.
@@ -75,6 +76,7 @@ def doctor_command(
             given=given,
             seconds=_SECONDS,
         )
+        site = replace(site, is_layout_named=layout is not None)
         explained = diagnose(_read(log), site) if log else ()
         examined = []
         for found in chain(explained, examine(site)):
@@ -104,11 +106,11 @@ def _read(log: Path) -> str:
 
 def _say(console: Console, examined: Examined) -> None:
     finding = examined.finding
-    line = f"{finding.state:<7}  {examined.area:<9}  {finding.what}"
-    console.say(line, style=_STYLES.get(finding.state, ""))
+    beginning = f"{finding.state:<7}  {examined.area:<9}  "
+    console.hang(beginning, finding.what, style=_STYLES.get(finding.state, ""))
     indent = " " * 20
     if finding.why:
-        console.say(f"{indent}{finding.why}")
+        console.hang(indent, finding.why)
     for line in (finding.mend or "").splitlines():
         console.say(f"{indent}{line}", style="bold")
 

@@ -70,9 +70,9 @@ def init_command(
     console = Console("init", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
         from airgapbuild.errors import UsageError
-        from airgapbuild.files import write_if_changed
+        from airgapbuild.files import mode_of, write_if_changed
 
-        if path.exists() and not force:
+        if mode_of(path) is not None and not force:
             raise UsageError(f"{path}: is there already", hint="--force replaces it")
         try:
             write_if_changed(path, TEMPLATE.encode())

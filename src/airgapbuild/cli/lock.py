@@ -85,10 +85,11 @@ def _check(console: Console, manifest: Manifest, path: Path) -> None:
 
 def _lock(console: Console, manifest: Manifest, path: Path, upgrade: set[str]) -> None:
     from airgapbuild.cli.sources import image_source, registry_source
+    from airgapbuild.files import mode_of
     from airgapbuild.lockfile import read_lock, write_lock
     from airgapbuild.resolve import changes, resolve
 
-    previous = read_lock(path, own=True) if path.exists() else None
+    previous = read_lock(path, own=True) if mode_of(path) is not None else None
     with (
         registry_source(manifest, console) as registries,
         image_source(registries, path.parent) as source,

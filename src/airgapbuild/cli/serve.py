@@ -18,7 +18,8 @@ from airgapbuild.cli.options import (
     Signers,
     Verbose,
 )
-from airgapbuild.errors import UsageError
+from airgapbuild.errors import BundleError, UsageError
+from airgapbuild.files import is_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,7 +148,7 @@ def _opened(path: Path, policy: Policy) -> Bundle | Layout:
     from airgapbuild.bundle.reader import open_bundle
     from airgapbuild.oci.layout import Layout
 
-    if not (path / "oci-layout").is_file():
+    if not is_file(path / "oci-layout", BundleError):
         return open_bundle(path, policy=policy)
     if policy.allowed or policy.min_serial is not None:
         raise UsageError(f"{path}: is a layout; only bundles have a signature and a serial")

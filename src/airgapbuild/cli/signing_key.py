@@ -47,15 +47,16 @@ def signing_key(path: Path | None) -> SigningKey | None:
     """The key at a path, looked for before any work begins; None where none is named.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: there is no such file, or the system does not tell.
         SignatureError: there is no ssh-keygen.
     """
     from airgapbuild.cli.connect import ssh_keygen
     from airgapbuild.errors import UsageError
+    from airgapbuild.files import is_file
 
     if path is None:
         return None
-    if not path.is_file():
+    if not is_file(path):
         hint = "--sign takes a private key, or the public key of one that an agent has"
         raise UsageError(f"{path}: there is no such key", hint=hint)
     return SigningKey(path, ssh_keygen())

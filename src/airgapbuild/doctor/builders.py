@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
+import socket
 import tomllib
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from airgapbuild.builder.buildkitd import BUILDKITD_FILE
 from airgapbuild.builder.buildx import Buildx
@@ -14,8 +17,9 @@ from airgapbuild.builder.wanted import wanted_instance
 from airgapbuild.doctor.finding import Finding, ok, problem, warning
 from airgapbuild.doctor.network import lookup_seconds
 from airgapbuild.doctor.nodes import DOCKER_CONTAINER, Node, nodes_of
+from airgapbuild.doctor.site import tried
 from airgapbuild.engine.daemon import Daemon
-from airgapbuild.engine.endpoint import DEFAULT_CONTEXT, Endpoint
+from airgapbuild.engine.endpoint import DEFAULT_CONTEXT, Endpoint, find_endpoint
 from airgapbuild.errors import BuilderError
 from airgapbuild.local_name import LOCAL_REGISTRY
 from airgapbuild.registry.proxies import proxy_for
@@ -24,13 +28,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airgapbuild.builder.instance import StoredInstance
+    from airgapbuild.builder.mirrored import Served
     from airgapbuild.doctor.site import Site
 
 _TAKES_FRONTENDS: Final = (0, 12)
 """The BuildKit that brought named contexts for frontends (frontend/gateway/gateway.go)."""
 _OF_DOCKER: Final = "default"
 _NOWHERE: Final = f"http://{LOCAL_REGISTRY}"
+_HTTP: Final = 80
 _HTTPS: Final = 443
+_PATIENCE: Final = 2.0
+"""Seconds for a port of this machine."""
+_PLAIN: Final = "it has no mirror, no seal and no other platform of a bundle's builder"
 _SEAL: Final = "[builder]\nsealed = true"
 
 
@@ -46,31 +55,31 @@ def check_store(site: Site) -> Iterator[Finding]:
             yield problem(
                 "; ".join(error.lines),
                 "`docker buildx ls` stops at the first file that is no builder's",
-                f"rm {path}",
+                f"rm {shlex.quote(str(path))}",
             )
     if not broken:
         yield ok(f"buildx keeps its builders in {site.store.folder}")
 
 
 def check_chosen(site: Site) -> Iterator[Finding]:
-    """Whether builds go to the builder that was loaded."""
-    chosen = site.chosen_builder()
+    """Whether builds go to the builder that was loaded.
+
+    Nothing where no daemon answers: buildx keeps its choice by the daemon's address, which then is
+    another one, or of no use.
+    """
+    if not isinstance(site.daemon, Daemon):
+        return
+    chosen = site.chosen_builder() or _OF_DOCKER
     wanted = site.lock.builder.name if site.lock and site.lock.builder else None
     if wanted and chosen != wanted:
+        yield from _elsewhere(site, chosen, wanted)
+    elif chosen == _OF_DOCKER:
         yield warning(
-            f"builds go to builder '{chosen or _OF_DOCKER}', and not to '{wanted}'",
-            "whatever was loaded for that one is not used",
-            f"docker buildx use {wanted}"
-            if site.environ.get("BUILDX_BUILDER") is None
-            else f"export BUILDX_BUILDER={wanted}",
+            "no builder is chosen: builds go to the daemon's own BuildKit", _PLAIN, site.load
         )
-    elif chosen in (None, _OF_DOCKER):
-        yield warning(
-            "no builder is chosen: builds go to the daemon's own BuildKit",
-            "it has no mirror, no seal and no other platform of a bundle's builder",
-            site.load,
-        )
-    elif "BUILDX_BUILDER" in site.environ:
+    elif not _is_there(site, chosen):
+        return  # `check_builder` tells it
+    elif _by_variable(site):
         yield ok(f"builds go to builder '{chosen}', by BUILDX_BUILDER")
     else:
         yield ok(
@@ -78,6 +87,44 @@ def check_chosen(site: Site) -> Iterator[Finding]:
             "BUILDX_BUILDER names it",
             'eval "$(airgapbuild env)"',
         )
+
+
+def _elsewhere(site: Site, chosen: str, wanted: str) -> Iterator[Finding]:
+    """Where builds go instead of the builder that is wanted, and whether they get there."""
+    if _by_variable(site) and not _is_there(site, chosen):
+        yield problem(
+            f"there is no builder '{chosen}', which BUILDX_BUILDER names",
+            "every build stops there",
+            f"export BUILDX_BUILDER={wanted}",
+        )
+    elif (stored := site.store.read(wanted)) is None or _is_refused(site, stored):
+        return  # `check_builder` tells it, and `load` chooses what it makes
+    elif not _is_there(site, chosen):
+        yield warning(
+            f"the current builder '{chosen}' is gone: builds go to the daemon's own BuildKit",
+            _PLAIN,
+            f"docker buildx use {wanted}",
+        )
+    else:
+        yield warning(
+            f"builds go to builder '{chosen}', and not to '{wanted}'",
+            "whatever was loaded for that one is not used",
+            f"export BUILDX_BUILDER={wanted}"
+            if _by_variable(site)
+            else f"docker buildx use {wanted}",
+        )
+
+
+def _by_variable(site: Site) -> bool:
+    return bool(site.environ.get("BUILDX_BUILDER"))
+
+
+def _is_there(site: Site, name: str) -> bool:
+    """Whether buildx knows a builder of this name; each docker context is one."""
+    if name == _OF_DOCKER or site.store.read(name):
+        return True
+    environ = {**site.environ, "DOCKER_HOST": "", "DOCKER_CONTEXT": name}
+    return isinstance(tried(lambda: find_endpoint(None, environ)), Endpoint)
 
 
 def check_builder(site: Site) -> Iterator[Finding]:
@@ -94,6 +141,13 @@ def check_builder(site: Site) -> Iterator[Finding]:
             site.load,
         )
         return
+    if _is_refused(site, stored):
+        yield problem(
+            f"builder '{name}' is not airgapbuild's, and load leaves it alone",
+            "what was loaded for a builder of this name is not used",
+            f"docker buildx rm {name}; {site.load}",
+        )
+        return
     yield from _against_lock(site, stored)
     nodes = nodes_of(stored)
     if stored.driver != DOCKER_CONTAINER:
@@ -107,11 +161,24 @@ def check_builder(site: Site) -> Iterator[Finding]:
     else:
         for node in nodes:
             yield from _sealed(site, node)
+        yield from _served(site, stored)
         here = tuple(node for node in nodes if _is_here(site, node))
         if isinstance(site.daemon, Daemon) and here:
             for node in here:
                 yield from _container(site, site.daemon, node)
             yield from _running(site, name, site.daemon, here)
+
+
+def _is_refused(site: Site, stored: StoredInstance) -> bool:
+    """Whether `load` would not write the lock's builder in its place.
+
+    Drivers of pods and of remote daemons keep no mark to tell by.
+    """
+    wanted = site.lock.builder if site.lock else None
+    if wanted is None:
+        return False
+    is_foreign = stored.driver == DOCKER_CONTAINER and not stored.is_marked
+    return is_foreign or stored.driver != wanted.driver
 
 
 def _is_here(site: Site, node: Node) -> bool:
@@ -212,6 +279,37 @@ def _sealed(site: Site, node: Node) -> Iterator[Finding]:
             if proxy == _NOWHERE
             else f"{node.name} looks outside by the proxy {proxy}"
         )
+
+
+def _served(site: Site, stored: StoredInstance) -> Iterator[Finding]:
+    """The mirror of `load --serve`; it is asked itself only where no packet leaves for that."""
+    served = served_of(stored)
+    if served is None:
+        return
+    what = f"builder '{stored.name}' asks the mirror {served} first"
+    endpoint = site.endpoint
+    is_here = isinstance(endpoint, Endpoint) and endpoint.host.startswith("unix://")
+    if not (served.is_loopback and is_here):
+        yield ok(f"{what} (not asked here)")
+    elif _listens(served):
+        yield ok(f"{what}, and it answers")
+    else:
+        yield warning(
+            f"{what}, and nothing answers there",
+            "what builds name in their ordinary way is not found while it is away",
+            f"airgapbuild serve --listen {served.host} "
+            f"{shlex.quote(str(site.bundle.folder)) if site.bundle else 'BUNDLE'}",
+        )
+
+
+def _listens(served: Served) -> bool:
+    address = urlsplit(str(served))
+    port = address.port or (_HTTP if served.is_http else _HTTPS)
+    try:
+        socket.create_connection((address.hostname, port), _PATIENCE).close()
+    except OSError:
+        return False
+    return True
 
 
 def _inside(node: Node) -> list[str]:

@@ -36,6 +36,12 @@ _SEALED: Final = re.compile(r"127\.0\.0\.1(:| port )1\b")
 _SHOWN: Final = 5
 """Names that are told of those that come near."""
 
+_EMPTY: Final = warning(
+    "the log is empty",
+    "docker prints its progress on stderr",
+    "docker buildx build . 2>&1 | tee build.log",
+)
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -48,6 +54,9 @@ class Rule:
 
 def diagnose(text: str, site: Site) -> Iterator[Examined]:
     """What the log of a build says, each failure explained."""
+    if not text.strip():
+        yield Examined(AREA, BuilderError, _EMPTY)
+        return
     found = failures(text)
     for failure in found:
         yield _explained(site, failure)
@@ -83,8 +92,8 @@ def _passed_by(site: Site, failure: Failure) -> Finding:
     return problem(
         f"{_shown(failure)} is in {site.layout.path}, but the build did not look there",
         f"it takes from a layout what --build-context names; elsewhere: {_last(failure.reason)}",
-        "airgapbuild build …, in place of docker buildx build …\n"
-        "or: docker buildx build $(airgapbuild contexts) …",
+        f"airgapbuild build{site.layout_option} …, in place of docker buildx build …\n"
+        f"or: docker buildx build $(airgapbuild contexts{site.layout_option}) …",
     )
 
 
@@ -160,7 +169,8 @@ def _host(failure: Failure) -> str:
 
 
 def _shown(failure: Failure) -> str:
-    return failure.image.familiar if failure.image else failure.step
+    """The image, or the step that needs it, where the log says either."""
+    return (failure.image.familiar if failure.image else failure.step) or "an image of this build"
 
 
 def _platform(site: Site, failure: Failure, _match: re.Match[str]) -> Finding:
@@ -180,12 +190,27 @@ def _cut(site: Site, failure: Failure, match: re.Match[str]) -> Finding:
         return problem(
             f"{match[1]} was not where {_shown(failure)} was looked for; {folder} has it",
             "the build was told of another folder, or it was loaded meanwhile",
-            "airgapbuild build …, or: docker buildx build $(airgapbuild contexts) …",
+            f"airgapbuild build{site.layout_option} …, "
+            f"or: docker buildx build $(airgapbuild contexts{site.layout_option}) …",
         )
     return problem(
         f"{folder} lacks {match[1]}, which {_shown(failure)} needs",
         "an image is named there of which this part has gone",
         site.load,
+    )
+
+
+def _damaged(site: Site, _failure: Failure, match: re.Match[str]) -> Finding:
+    if site.layout.blob_path(parse_digest(match[1])).is_file():
+        return problem(
+            f"{site.layout.path}: {match[1]} is damaged",
+            "it has the right size, and other bytes than were loaded",
+            site.load,
+        )
+    return problem(
+        f"what came as {match[1]} is something else",
+        "the registry or mirror that was asked has it damaged, or something on the way changed it",
+        "build again; where it stays so, push the image there again",
     )
 
 
@@ -305,7 +330,7 @@ def _rule(
 
 _OF_IMAGES: Final = (
     _rule(r"no match for platform", BundleError, _platform),
-    _rule(r"desc = content (sha256:[0-9a-f]+): not found", BundleError, _cut),
+    _rule(r"desc = content (sha256:[0-9a-f]{64}): not found", BundleError, _cut),
     _rule(r"denied by policy|due to policy", BuilderError, _denied_by_policy),
     _rule(r"x509: ", RegistryError, _unknown_authority),
     _rule(r"server gave HTTP response to HTTPS client", RegistryError, _plain_http),
@@ -348,7 +373,8 @@ _OF_BOOT: Final = (
 
 _RULES: Final = (
     _rule(r"exec format error", BuilderError, _emulator),
-    _rule(r"desc = content (sha256:[0-9a-f]+): not found", BundleError, _cut),
+    _rule(r"desc = content (sha256:[0-9a-f]{64}): not found", BundleError, _cut),
+    _rule(r"unexpected commit digest \S+, expected (sha256:[0-9a-f]{64})", BundleError, _damaged),
     _rule(
         r"TLS data loaded from environment",
         BuilderError,

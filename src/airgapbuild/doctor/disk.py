@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,21 +22,30 @@ _UNPACKED: Final = 4
 _LEAST: Final = 1_000_000_000
 """Bytes below which a build soon runs out."""
 
+_DOCKER: Final = "docker system df; docker buildx prune"
+_CACHE: Final = "export XDG_CACHE_HOME=…, a folder with more room"
+_LAYOUT: Final = "airgapbuild layout prune{}, or another --layout"
+
 
 def check_disk(site: Site) -> Iterator[Finding]:
     """The free space of each place, against what is still to come there."""
+    mends = {
+        site.cache.absolute(): _CACHE,
+        site.layout.path.absolute(): _LAYOUT.format(site.layout_option),
+    }
     for path, need in _needs(site).items():
-        place = next(it for it in (path, *path.parents) if it.exists())
+        mend = mends.get(path, _DOCKER)
+        place = next(it for it in (path, *path.parents) if os.path.exists(it))  # noqa: PTH110
         free = shutil.disk_usage(place).free
         what = f"{size_words(free)} free at {path}"
         if free < need:
             yield problem(
                 f"{what}, and {size_words(need)} are to come",
                 "loading stops in the middle",
-                "docker system df; docker buildx prune",
+                mend,
             )
         elif free < _LEAST:
-            yield warning(what, "a build soon runs out", "docker system df; docker buildx prune")
+            yield warning(what, "a build soon runs out", mend)
         else:
             yield ok(what)
 
@@ -46,7 +56,7 @@ def _needs(site: Site) -> dict[Path, int]:
     daemon = site.daemon
     if isinstance(daemon, Daemon) and daemon.endpoint.host.startswith("unix://"):
         root = Path(daemon.root_dir)
-        if root.exists():
+        if os.path.exists(root):  # noqa: PTH110 - pathlib's raises, where it may not look
             needs[root] = _to_daemon(site, daemon)
     return needs
 

@@ -8,16 +8,7 @@ from airgapbuild.builder.contexts import contexts_of
 from airgapbuild.doctor.finding import Finding, ok, problem, told, warning
 from airgapbuild.engine.daemon import Daemon
 from airgapbuild.errors import AirgapbuildError, IntegrityError, UsageError
-from airgapbuild.oci.content import (
-    INDEX_TYPES,
-    Content,
-    Descriptor,
-    content,
-    media_type_of,
-    parse_index,
-    parse_manifest,
-)
-from airgapbuild.oci.digest import digest_of
+from airgapbuild.oci.presence import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,55 +132,25 @@ def _unlisted(site: Site, names: frozenset[str]) -> Iterator[Finding]:
 
 
 def _lost(layout: Layout, digest: Digest) -> str | None:
-    """What of an image is not there, by presence and size; None where one platform is whole.
+    """What of an image is not there; None where each platform that is has all its content.
 
     Raises:
-        IntegrityError: a document is not what its digest says.
+        IntegrityError: see `parts_of`.
     """
-    top = _document(layout, digest)
-    if top is None:
-        return f"{digest} is missing"
-    if top.descriptor.media_type not in INDEX_TYPES:
-        return _lost_blob(layout, top)
-    entries = parse_index(top, f"index {digest}").platforms
-    here = [found for _, it in entries if (found := _document(layout, it.digest))]
+    parts = parts_of(layout, digest)
+    here = [it for it in parts if it.is_there]
     if not here:
-        return "no platform of it is there"
-    return next((lost for manifest in here if (lost := _lost_blob(layout, manifest))), None)
+        missing = f"{digest} is missing"
+        return missing if any(it.lost == digest for it in parts) else "no platform of it is there"
+    lost = next((it.lost for it in here if it.lost), None)
+    return f"{lost} is missing or damaged" if lost else None
 
 
 def platforms_in(layout: Layout, digest: Digest) -> tuple[Platform, ...]:
-    """The platforms of an index of which the layout has something.
+    """The platforms of an image of which the layout has something.
 
     Raises:
-        IntegrityError: a document is not what its digest says.
+        IntegrityError: see `parts_of`.
     """
-    top = _document(layout, digest)
-    if top is None or top.descriptor.media_type not in INDEX_TYPES:
-        return ()
-    entries = parse_index(top, f"index {digest}").platforms
-    return tuple(platform for platform, it in entries if layout.blob_path(it.digest).is_file())
-
-
-def _lost_blob(layout: Layout, manifest: Content) -> str | None:
-    parsed = parse_manifest(manifest, f"manifest {manifest.descriptor.digest}")
-    return next(
-        (f"{blob.digest} is missing or cut" for blob in parsed.blobs if not _lies(layout, blob)),
-        None,
-    )
-
-
-def _lies(layout: Layout, blob: Descriptor) -> bool:
-    path = layout.blob_path(blob.digest)
-    return path.is_file() and path.stat().st_size == blob.size
-
-
-def _document(layout: Layout, digest: Digest) -> Content | None:
-    """A manifest or index, None where it is not there."""
-    try:
-        raw = layout.blob_path(digest).read_bytes()
-    except FileNotFoundError:
-        return None
-    if digest_of(raw) != digest:
-        raise IntegrityError(f"{digest} is not what it should be")
-    return content(raw, media_type_of(raw))
+    parts = parts_of(layout, digest)
+    return tuple(it.platform for it in parts if it.is_there and it.platform)

@@ -5,6 +5,8 @@ What cannot be had is the error that says so; the check that is about it tells i
 
 from __future__ import annotations
 
+import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +14,11 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from airgapbuild.builder.buildx import Buildx
 from airgapbuild.builder.instance import InstanceStore
+from airgapbuild.builder.mirrored import served_of
 from airgapbuild.bundle.reader import Bundle, peek
 from airgapbuild.engine.daemon import Daemon
 from airgapbuild.engine.endpoint import Endpoint, find_endpoint
-from airgapbuild.errors import AirgapbuildError, DaemonError
+from airgapbuild.errors import AirgapbuildError, BuilderError, DaemonError
 from airgapbuild.files import must_exist
 from airgapbuild.lockfile import Lock, read_lock
 from airgapbuild.threads import within
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airgapbuild.builder.buildx import Answer
+    from airgapbuild.builder.mirrored import Served
     from airgapbuild.oci.layout import Layout
     from airgapbuild.oci.platform import Platform
 
@@ -48,6 +52,8 @@ class Site:
     """Where older layers lie while `load` needs them."""
     given: Tried[Bundle | Lock] | None = None
     """What ought to be here."""
+    is_layout_named: bool = False
+    """Whether an option names the layout, as commands that mend have to, then."""
     resolv_conf: Path = Path("/etc/resolv.conf")
 
     @property
@@ -67,8 +73,24 @@ class Site:
         """The command that brings what is missing."""
         host = ""
         if isinstance(self.endpoint, Endpoint) and self.endpoint.docker != "docker":
-            host = f"--host {self.endpoint.host} "
-        return f"airgapbuild load {host}{self.bundle.folder if self.bundle else 'BUNDLE'}"
+            host = f" --host {self.endpoint.host}"
+        serve = f" --serve {self.served}" if self.served else ""
+        bundle = shlex.quote(str(self.bundle.folder)) if self.bundle else "BUNDLE"
+        return f"airgapbuild load{host}{self.layout_option}{serve} {bundle}"
+
+    @property
+    def layout_option(self) -> str:
+        """What commands that mend have to be told of the layout, a blank before it."""
+        return f" --layout {shlex.quote(str(self.layout.path))}" if self.is_layout_named else ""
+
+    @property
+    def served(self) -> Served | None:
+        """The mirror that the builder was told of by `load --serve`, where it can be read."""
+        if self.lock and self.lock.builder is None:
+            return None  # what is chosen belongs to another bundle
+        with suppress(BuilderError):
+            return served_of(self.store.read(self.builder)) if self.builder else None
+        return None
 
     @property
     def docker_environ(self) -> dict[str, str]:

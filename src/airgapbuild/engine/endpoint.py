@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from airgapbuild.errors import DaemonError
-from airgapbuild.files import home
+from airgapbuild.files import home, is_folder, mode_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,8 +150,8 @@ def _tls_by_environment(environ: Mapping[str, str]) -> TlsFiles | None:
     return TlsFiles(
         # A missing CA is an error where it is read; certificate and key are optional.
         ca=folder / "ca.pem",
-        cert=cert if cert.exists() else None,
-        key=key if key.exists() else None,
+        cert=cert if mode_of(cert, DaemonError) else None,
+        key=key if mode_of(key, DaemonError) else None,
         verify=verify,
     )
 
@@ -186,10 +186,10 @@ def _by_context(name: str, origin: str, folder: Path) -> Endpoint:
 
 
 def _tls_of_context(folder: Path, *, verify: bool) -> TlsFiles | None:
-    if verify and not folder.is_dir():
+    if verify and not is_folder(folder, DaemonError):
         return None
     ca, cert, key = (
-        path if (path := folder / f"{part}.pem").exists() else None
+        path if mode_of(path := folder / f"{part}.pem", DaemonError) else None
         for part in ("ca", "cert", "key")
     )
     return TlsFiles(ca, cert, key, verify)

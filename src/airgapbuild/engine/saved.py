@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from airgapbuild.engine.archive import saved_files
 from airgapbuild.errors import DaemonError
+from airgapbuild.files import reaching
 from airgapbuild.oci.archive import blob_digest
 from airgapbuild.oci.content import MAX_DOCUMENT, Descriptor
 from airgapbuild.oci.layout import Layout
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.reference import Reference
 
+_ANOTHER: Final = "XDG_CACHE_HOME names another folder"
 _INDEX: Final = "index.json"
 
 
@@ -59,6 +61,7 @@ class DaemonSource:
         Raises:
             DaemonError: the daemon does not give it, or has something else under the name now.
             IntegrityError: a blob that it gives is not of its digest.
+            UsageError: what was saved cannot be kept.
         """
         source = self._source(reference)
         if reference.digest is None:
@@ -95,13 +98,22 @@ class DaemonSource:
         name = _name(reference)
         with self._lock:
             if name not in self._saved:
-                self._cache.mkdir(parents=True, exist_ok=True)
-                scratch = TemporaryDirectory(prefix="saved-", dir=self._cache)
-                folder = Path(self._folders.enter_context(scratch))
+                folder = self._scratch()
                 with self._connect() as daemon:
                     save(daemon, name, folder)
                 self._saved[name] = LayoutSource(folder)
             return self._saved[name]
+
+    def _scratch(self) -> Path:
+        """A folder that goes with all others at the end.
+
+        Raises:
+            UsageError: it cannot be made.
+        """
+        with reaching(self._cache, _ANOTHER):
+            self._cache.mkdir(parents=True, exist_ok=True)
+            scratch = TemporaryDirectory(prefix="saved-", dir=self._cache)
+        return Path(self._folders.enter_context(scratch))
 
 
 def save(daemon: Daemon, name: str, folder: Path) -> None:
@@ -110,13 +122,14 @@ def save(daemon: Daemon, name: str, folder: Path) -> None:
     Raises:
         DaemonError: the daemon has no such image, is older than Docker 25, or breaks off.
         IntegrityError: a blob is not what its name says.
+        UsageError: the folder cannot be written.
     """
     if daemon.image(name) is None:
         hint = "see `docker image ls`; DOCKER_HOST or `docker context use` name another daemon"
         raise DaemonError(
             f"{name}: the daemon at {daemon.endpoint.host} has no such image", hint=hint
         )
-    layout = Layout(folder)
+    layout = Layout(folder, _ANOTHER)
     index = None
     for path, size, file in saved_files(daemon.save(name), name):
         if digest := blob_digest(path):
@@ -129,7 +142,8 @@ def save(daemon: Daemon, name: str, folder: Path) -> None:
             hint="Docker 25 or newer can; or write a layout and name it as oci-layout:DIR: "
             "docker buildx build --output type=oci,dest=DIR,tar=false .",
         )
-    (folder / _INDEX).write_bytes(index)
+    with layout.reaching():
+        (folder / _INDEX).write_bytes(index)
 
 
 def _name(reference: Reference) -> str:

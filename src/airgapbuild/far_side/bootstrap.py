@@ -10,13 +10,15 @@ import platform
 import re
 import runpy
 import shutil
+import stat
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import NoReturn
 
-_PRIVATE = 0o40700
-"""A folder that nobody else may even look into, as `mkdtemp` makes it."""
+_ANOTHER = "XDG_CACHE_HOME names another folder"
+_OTHERS = 0o077
 _TAGS = re.compile(r"-(?P<python>[^-]+)-(?P<abi>[^-]+)-(?P<platform>[^-]+)\.whl$")
 
 
@@ -25,9 +27,15 @@ def main() -> None:
     path = Path(sys.path[0])
     with zipfile.ZipFile(path) as archive:
         _check(json.loads(archive.read("tool.json")))
-        folder = _unpacked(archive)
+        folder = _unpacked(archive, _cache())
     sys.path[0:1] = [str(folder)]
     runpy.run_module("airgapbuild", run_name="__main__")
+
+
+def _refuse(what: str, hint: str = "") -> NoReturn:
+    """Ends it with the words and the code that airgapbuild's own errors have."""
+    print(f"error: {what}" + (f"\nhint: {hint}" if hint else ""), file=sys.stderr)  # noqa: T201
+    sys.exit(2)
 
 
 def _check(made_of: "dict[str, list[str]]") -> None:
@@ -35,44 +43,61 @@ def _check(made_of: "dict[str, list[str]]") -> None:
     here = "{}.{}".format(*sys.version_info)
     if here not in made_of["pythons"] or sys.implementation.name != "cpython":
         held = ", ".join(made_of["pythons"])
-        sys.exit(f"error: airgapbuild.pyz runs on CPython {held}, this is {here}")
+        _refuse(f"airgapbuild.pyz runs on CPython {held}, this is {here}")
     machines = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
     if machines.get(platform.machine()) not in made_of["platforms"]:
         held = ", ".join(made_of["platforms"])
-        sys.exit(f"error: airgapbuild.pyz runs on {held}, this is {platform.machine()}")
+        _refuse(f"airgapbuild.pyz runs on {held}, this is {platform.machine()}")
     if platform.libc_ver()[0] != "glibc":
-        sys.exit("error: airgapbuild.pyz needs glibc: `sh install.sh` does without it")
+        _refuse("airgapbuild.pyz needs glibc: `sh install.sh` does without it")
 
 
-def _unpacked(archive: zipfile.ZipFile) -> Path:
+def _cache() -> Path:
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "airgapbuild"
+    except RuntimeError:
+        _refuse("this user has no home folder: HOME is not set", _ANOTHER)
+
+
+def _unpacked(archive: zipfile.ZipFile, cache: Path) -> Path:
     """The folder with our own code and the wheels for this Python."""
     held = "".join(f"{entry.filename} {entry.CRC}\n" for entry in archive.infolist())
     digest = hashlib.sha256(held.encode()).hexdigest()[:20]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "airgapbuild"
     folder = cache / f"tool-{digest}-{sys.implementation.cache_tag}"
-    if not _is_ours(folder):
-        cache.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix="tool-", dir=cache))
-        try:
-            _unpack(archive, scratch)
-            if folder.exists():
-                sys.exit(f"error: {folder}: is not yours alone; remove it, or set XDG_CACHE_HOME")
-            scratch.rename(folder)
-        except OSError:
-            if not _is_ours(folder):  # else another run was faster
-                raise
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        if not _is_ours(folder):
+            _make(folder, archive)
+    except OSError as error:
+        _refuse(f"{error.filename or cache}: {error.strerror}", _ANOTHER)
     return folder
 
 
+def _make(folder: Path, archive: zipfile.ZipFile) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="tool-", dir=folder.parent))
+    try:
+        _unpack(archive, scratch)
+        if folder.exists() and not _is_ours(folder):
+            _refuse(f"{folder}: is not yours alone", f"remove it; {_ANOTHER}")
+        scratch.rename(folder)
+    except OSError:
+        if not _is_ours(folder):  # else another run was faster
+            raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
 def _is_ours(folder: Path) -> bool:
-    """Whether nobody else can have put anything there: code is run from it."""
+    """Whether nobody else can have put anything there: code is run from it.
+
+    So it is as `mkdtemp` makes it; one more bit is the cache's, whose group its folders inherit.
+    """
     try:
         found = folder.lstat()
     except FileNotFoundError:
         return False
-    return found.st_uid == os.geteuid() and found.st_mode == _PRIVATE
+    owned = found.st_uid == os.geteuid() and stat.S_ISDIR(found.st_mode)
+    return owned and not found.st_mode & _OTHERS
 
 
 def _unpack(archive: zipfile.ZipFile, folder: Path) -> None:

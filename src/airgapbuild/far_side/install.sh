@@ -6,8 +6,8 @@
 # `airgapbuild load` does more: it proves every layer, sends what is missing only, and keeps base
 # images with their digests.
 #
-# It needs docker, what every system has (sed, grep, cut, sort, tr, sha256sum or shasum), ssh-keygen
-# for signatures, and zstd where Docker is older than 23.
+# It needs docker, what every system has (sed, grep, cut, sort, tr, mktemp, sha256sum or shasum),
+# ssh-keygen for signatures, and zstd where Docker is older than 23.
 set -eu
 LC_ALL=C
 export LC_ALL
@@ -110,10 +110,19 @@ is_listed() {
 	esac
 }
 
+# Whether the last line has its end, too: `read` would pass over it otherwise, and so over its file.
+ends_its_lines() {
+	case $(cat "$1" && say .) in
+	*"$newline.") ;;
+	*) return 1 ;;
+	esac
+}
+
 check_files() {
 	is_file SHA256SUMS || fail 7 "$PWD: there is no SHA256SUMS: not a bundle"
 	names=$(cut -c 67- SHA256SUMS)
-	if grep -Evq "^[0-9a-f]{64}  $FILE_NAME\$" SHA256SUMS || ! is_listed bundle.json; then
+	if grep -Evq "^[0-9a-f]{64}  $FILE_NAME\$" SHA256SUMS || ! ends_its_lines SHA256SUMS ||
+		! is_listed bundle.json; then
 		fail 7 "SHA256SUMS: cannot be read" "bring this file over again"
 	fi
 	check_signature
@@ -299,20 +308,20 @@ write_instance() {
 	context=$(docker context ls --format '{{if .Current}}{{.Name}}{{end}}' 2>/dev/null |
 		grep -Ex '[A-Za-z0-9][A-Za-z0-9_.+-]*') || context=default
 	sed "s/\"Endpoint\":\"default\"/\"Endpoint\":\"$context\"/" builder.json |
-		write "$instance" "$store/.airgapbuild.new" || exit
+		write "$instance" "$store" || exit
 }
 
-# write FILE [STAGED]: standard input into a file, which appears whole or not at all. Buildx takes
-# every file in its folder of instances for one.
+# write FILE [FOLDER]: standard input into a file, which appears whole or not at all. It is staged in
+# FOLDER, else beside: buildx takes every file in its folder of instances for one. Its name is new,
+# since another job may be writing the same, also one whose process has the same number elsewhere.
 write() {
-	staged=${2:-$1.new}
 	(
 		umask 077
-		mkdir -p "${1%/*}" && cat >"$staged" && mv -f "$staged" "$1"
-	) || {
-		rm -f "$staged"
-		fail 9 "$1: cannot be written"
-	}
+		mkdir -p "${1%/*}" && staged=$(mktemp "${2:-${1%/*}}/.airgapbuild.XXXXXX") || exit
+		trap 'rm -f "$staged"' EXIT
+		trap 'exit 1' HUP INT TERM
+		cat >"$staged" && mv -f "$staged" "$1"
+	) || fail 9 "$1: cannot be written"
 }
 
 # Buildx goes on using a container, whatever it was made from. Its cache is a volume, which stays.

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from airgapbuild.files import mode_of
 from airgapbuild.oci.content import INDEX_TYPES, MANIFEST_TYPES, MAX_DOCUMENT, json_object
 from airgapbuild.oci.derived import DERIVED_FROM
 from airgapbuild.oci.digest import Digest, parse_digest
@@ -53,9 +54,10 @@ def reachable(layout: Layout, roots: Iterable[Digest]) -> frozenset[Digest]:
 def held(layout: Layout) -> dict[Digest, int]:
     """The size in bytes of each blob that is there; no byte of them is read."""
     found = {}
-    for path in sorted((layout.path / "blobs" / "sha256").glob("*")):
-        with suppress(ValueError, FileNotFoundError):
-            found[parse_digest(f"sha256:{path.name}")] = path.stat().st_size
+    with layout.reaching():
+        for path in sorted((layout.path / "blobs" / "sha256").glob("*")):
+            with suppress(ValueError, FileNotFoundError):
+                found[parse_digest(f"sha256:{path.name}")] = path.stat().st_size
     return found
 
 
@@ -84,10 +86,11 @@ def garbage(layout: Layout) -> tuple[Unused, ...]:
         for digest, size in sizes.items()
         if digest not in kept
     ]
-    for folder in (layout.path, layout.path / "blobs" / "sha256"):
-        for path in sorted(folder.glob(_PARTS)):
-            with suppress(FileNotFoundError):
-                unused.append(Unused(path, path.stat().st_size))
+    with layout.reaching():
+        for folder in (layout.path, layout.path / "blobs" / "sha256"):
+            for path in sorted(folder.glob(_PARTS)):
+                with suppress(FileNotFoundError):
+                    unused.append(Unused(path, path.stat().st_size))
     return tuple(unused)
 
 
@@ -99,7 +102,7 @@ def prune(layout: Layout, *, progress: Progress = SILENT) -> tuple[Unused, ...]:
     Raises:
         BundleError: the layout's index.json is not one.
     """
-    if not layout.path.exists():
+    if mode_of(layout.path) is None:
         return ()
     with layout.sweeping(lambda: progress.note(f"{layout.path}: waiting until a load is done")):
         unused = garbage(layout)

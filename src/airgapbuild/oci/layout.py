@@ -55,15 +55,17 @@ _ANOTHER = "another folder is named by --layout or XDG_DATA_HOME, for serve by -
 class Layout:
     """A folder with `oci-layout`, `index.json` and `blobs/sha256/`.
 
-    Whatever reads or writes it raises UsageError where the system refuses.
+    Whatever reads or writes it raises UsageError where the system refuses; `hint` then says what
+    names another folder.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, hint: str = _ANOTHER) -> None:
         self.path = path
+        self._hint = hint
 
     def reaching(self) -> AbstractContextManager[None]:
         """See `files.reaching`; no OSError of others' may come up while it lasts."""
-        return reaching(self.path, _ANOTHER)
+        return reaching(self.path, self._hint)
 
     def blob_path(self, digest: Digest) -> Path:
         """Where a blob lies, or would."""
