@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -51,4 +52,6 @@ def inventory_command(
         )
         held = f"{count_words(images, 'image')} of the daemon"
         console.say(f"{output} is written: {held}, {count_words(blobs, 'blob')} of the layout")
-        console.say(f"on the connected side: airgapbuild export --against {output.name}")
+        console.say(
+            f"on the connected side: airgapbuild export --against {shlex.quote(output.name)}"
+        )

@@ -44,7 +44,7 @@ def ls_command(
     """
     console = Console("layout ls", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
-        from airgapbuild.cli.inputs import own_layout
+        from airgapbuild.cli.inputs import layout_option, own_layout
         from airgapbuild.oci.garbage import garbage, held
 
         shelf = own_layout(layout)
@@ -62,7 +62,8 @@ def ls_command(
         ]
         console.table(("NAME", "DIGEST", "PLATFORMS", "SIZE"), rows)
         told = f"{shelf.path}: {count_words(len(images), 'name')}, {size_words(size)}"
-        tidy = f"; airgapbuild layout prune removes {size_words(unused)}" if unused else ""
+        prune = f"airgapbuild layout prune{layout_option(layout)}"
+        tidy = f"; {prune} removes {size_words(unused)}" if unused else ""
         console.say(told + tidy)
         console.result(
             {"layout": str(shelf.path), "images": images, "size": size, "unused": unused}
@@ -94,7 +95,7 @@ def rm_command(
     """
     console = Console("layout rm", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
-        from airgapbuild.cli.inputs import own_layout
+        from airgapbuild.cli.inputs import layout_option, own_layout
         from airgapbuild.oci.garbage import garbage
 
         shelf = own_layout(layout)
@@ -105,7 +106,8 @@ def rm_command(
             console.say(f"{name.familiar} is taken from {shelf.path}")
         unused = sum(file.size for file in garbage(shelf))
         if unused:
-            console.say(f"airgapbuild layout prune removes {size_words(unused)}")
+            prune = f"airgapbuild layout prune{layout_option(layout)}"
+            console.say(f"{prune} removes {size_words(unused)}")
         removed = [{"name": name.familiar, "digest": digest} for name, digest in chosen.items()]
         console.result({"layout": str(shelf.path), "removed": removed, "unused": unused})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -317,6 +316,8 @@ def builder_lines(
     `docker` is the command that talks to its daemon; `layout` the one that --layout named, and
     `has_bases` whether images lie in a layout at all.
     """
+    from airgapbuild.cli.inputs import layout_option
+
     name = builder.instance.name
     state = f"runs BuildKit {builder.buildkit}" if builder.buildkit else "is written, not started"
     current = ", and is the current one" if builder.is_current else ""
@@ -326,8 +327,8 @@ def builder_lines(
     by_us = has_bases and docker == "docker"  # airgapbuild build has no --host
     build = "airgapbuild build" if by_us else f"{docker} buildx build"
     chosen = "" if builder.is_current else f"--builder {name} "
-    placed = f"--layout {shlex.quote(str(layout))} " if by_us and layout else ""
-    return [*lines, f"now: {build} {placed}{chosen}."]
+    placed = layout_option(layout) if by_us else ""
+    return [*lines, f"now: {build}{placed} {chosen}."]
 
 
 def _document(
