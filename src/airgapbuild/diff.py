@@ -44,7 +44,7 @@ class Diff:
 
     images: tuple[ChangedImage, ...]
     settings: tuple[Difference, ...]
-    """The name, and the settings of the builder and of buildkitd."""
+    """The name, a bundle's serial, and the settings of the builder and of buildkitd."""
     size: int
     """Of the content that the second has and the first has not, in bytes."""
     exact: bool
@@ -75,8 +75,19 @@ def diff(old: Path, new: Path) -> Diff:
         for change in changes(before.lock, after.lock)
         if change.kind != "kept"
     )
-    tables = [{"name": side.lock.name, **settings(side.lock)} for side in (before, after)]
+    tables = [
+        {"name": side.lock.name, **serial, **settings(side.lock)}
+        for side, serial in zip((before, after), _serials(before, after), strict=True)
+    ]
     return Diff(images, _differences(*tables), size, exact)
+
+
+def _serials(*sides: _Side) -> list[dict[str, str]]:
+    """The serial of each of two bundles; a lock has none that could differ."""
+    indexes = [side.index for side in sides if side.index]
+    if len(indexes) < len(sides):
+        return [{} for _ in sides]
+    return [{} if it.serial is None else {"serial": str(it.serial)} for it in indexes]
 
 
 def _side(path: Path) -> _Side:

@@ -67,8 +67,8 @@ class RegistryError(AirgapbuildError):
     exit_code = 5
     kind = "registry"
 
-    def __init__(self, message: str, *, hint: str | None = None, status: int | None = None) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, *lines: str, hint: str | None = None, status: int | None = None) -> None:
+        super().__init__(*lines, hint=hint)
         self.status = status
         """The HTTP status of the answer, None where no answer came."""
 
@@ -78,13 +78,12 @@ class PassingError(RegistryError):
 
     def __init__(
         self,
-        message: str,
-        *,
+        *lines: str,
         hint: str | None = None,
         status: int | None = None,
         retry_after: str | None = None,
     ) -> None:
-        super().__init__(message, hint=hint, status=status)
+        super().__init__(*lines, hint=hint, status=status)
         self.retry_after = retry_after
         """What the answer says of the next try, in the words of RFC 9110, section 10.2.3."""
 

@@ -30,7 +30,7 @@ from airgapbuild.errors import AirgapbuildError, BundleError
 from airgapbuild.far_side.script import install_script
 from airgapbuild.far_side.tool import Tool
 from airgapbuild.fetch import DEFAULT_PACE, Pace
-from airgapbuild.files import is_folder, mode_of, write_if_changed
+from airgapbuild.files import is_folder, mode_of, reaching, write_if_changed
 from airgapbuild.lockfile import FILE_NAME as LOCK_FILE
 from airgapbuild.lockfile import Lock, LockedImage, LockedPlatform, render_lock
 from airgapbuild.oci.digest import digest_of
@@ -48,6 +48,7 @@ _SMALL = {
     *(LOCK_FILE, BUILDKITD_FILE, BUILDER_FILE, INSTALL_FILE, TOOL_FILE),
     *(INDEX_FILE, SUMS_FILE, SIGNATURE_FILE),
 }
+_ELSEWHERE = "-o FOLDER writes elsewhere"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Exported:
     """Bytes of blobs that came from the source."""
     changed: bool
     """Whether any file had to be touched."""
+    lost_serial: int | None = None
+    """The serial of the bundle that was there, where the new one has none."""
 
 
 def export(
@@ -83,15 +86,16 @@ def export(
     Raises:
         RegistryError, IntegrityError: something cannot be had, or is not what the lock says.
         LockError: the lock's parts contradict each other.
-        UsageError: the tool is wanted, and cannot be made here.
-        BundleError: the folder cannot be written, or holds something that is not ours.
+        UsageError: the folder cannot be written, or the tool is wanted, and cannot be made here.
+        BundleError: the folder holds something that is not ours.
     """
     pins = [(image, locked) for image in lock.image for locked in image.platform]
     tool = Tool.of(locked.platform for _, locked in pins) if packaging.with_tool else None
-    try:
+    with reaching(folder, _ELSEWHERE):
         _make_folder(folder)
         with claimed(folder):
-            foreign = _foreign(folder, {name_of(pin) for pin in pins})
+            before = _index_there(folder)
+            foreign = _foreign(folder, before, {name_of(pin) for pin in pins})
             old = _bundle_there(folder, progress)
             if old and packaging.against and not old.index.against:
                 raise BundleError(
@@ -106,10 +110,9 @@ def export(
             files = [{**kept, **made}[name_of(pin)] for pin in pins]
             files += _with_tool(tool, folder, old, progress)
             index, changed = _finish(lock, packaging, files, folder, foreign)
-    except OSError as error:
-        raise BundleError(f"{error.filename or folder}: {error.strerror}") from error
     written = (*packed, *made)
-    return Exported(index, written, fetched, changed or bool(written))
+    lost = before.serial if before and packaging.serial is None else None
+    return Exported(index, written, fetched, changed or bool(written), lost)
 
 
 def _make_folder(folder: Path) -> None:
@@ -118,7 +121,7 @@ def _make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _foreign(folder: Path, wanted: set[str]) -> set[str]:
+def _foreign(folder: Path, before: BundleIndex | None, wanted: set[str]) -> set[str]:
     """The files of an older bundle: those whose names this one does not use have to go.
 
     What SHA256SUMS says does not count: other folders have one, of files that are not ours.
@@ -128,7 +131,8 @@ def _foreign(folder: Path, wanted: set[str]) -> set[str]:
     """
     there = {path.name for path in folder.iterdir() if not is_partial(path.name)}
     small = _SMALL if there & {INDEX_FILE, LOCK_FILE} else set()
-    tarballs = {constructed(name) for name in _listed(folder) | wanted}
+    listed = {part.name for file in before.files for part in file.stored} if before else set()
+    tarballs = {constructed(name) for name in listed | wanted}
     for name in sorted(there - small):
         if constructed(name) not in tarballs:
             hint = "a bundle has a folder of its own: choose another with -o, or move this away"
@@ -136,13 +140,12 @@ def _foreign(folder: Path, wanted: set[str]) -> set[str]:
     return there - small
 
 
-def _listed(folder: Path) -> set[str]:
-    """The files that the bundle there has, by what it says itself."""
+def _index_there(folder: Path) -> BundleIndex | None:
+    """What the bundle there says of itself; None where there is none, or it cannot be read."""
     try:
-        index = parse_bundle_index((folder / INDEX_FILE).read_bytes(), INDEX_FILE)
+        return parse_bundle_index((folder / INDEX_FILE).read_bytes(), INDEX_FILE)
     except (FileNotFoundError, AirgapbuildError):
-        return set()
-    return {part.name for file in index.files for part in file.stored}
+        return None
 
 
 def _bundle_there(folder: Path, progress: Progress) -> Bundle | None:

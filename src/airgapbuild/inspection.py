@@ -15,6 +15,7 @@ from airgapbuild.builder.settings import settings
 from airgapbuild.bundle.head import is_tarball, read_head
 from airgapbuild.bundle.index import part_name, whole_name
 from airgapbuild.bundle.reader import Bundle, peek
+from airgapbuild.bundle.signature import is_signed
 from airgapbuild.errors import UsageError
 from airgapbuild.files import must_exist
 from airgapbuild.lockfile import LockedImage, LockedPlatform, read_lock
@@ -55,8 +56,10 @@ class InspectedPlatform:
     evidence: tuple[Evidence, ...]
     tarball: str | None = None
     """The file that it lies in; None in a lock."""
+    parts: tuple[str, ...] = ()
+    """The files that it lies in, where it is split."""
     here: bool = True
-    """Whether that file is there."""
+    """Whether it is there."""
     layers: tuple[Descriptor, ...] | None = None
     """Lowest first; None where no document is at hand that names them."""
     derived: Digest | None = None
@@ -98,6 +101,12 @@ class Inspected:
     images: tuple[InspectedImage, ...]
     lock: Lock | None = None
     """The lock, for what it says of the builder; a tarball has none."""
+    serial: int | None = None
+    """Of a bundle that has one."""
+    signed: bool = False
+    """Whether a bundle has a signature. By whom, and of what, is not looked at."""
+    size: int | None = None
+    """Of all files of a bundle together, in bytes."""
 
     @cached_property
     def owners(self) -> dict[Digest, tuple[str, ...]]:
@@ -144,7 +153,15 @@ def inspect_bundle(bundle: Bundle, *, unread: Collection[str] = ()) -> Inspected
     files = tuple(file for file in bundle.index.files if file.name not in unread)
     readable = replace(bundle, index=bundle.index.model_copy(update={"files": files}))
     images = tuple(_locked(image, bundle, readable) for image in bundle.lock.image)
-    return Inspected("bundle", bundle.folder, images, bundle.lock)
+    return Inspected(
+        "bundle",
+        bundle.folder,
+        images,
+        bundle.lock,
+        serial=bundle.index.serial,
+        signed=is_signed(bundle.folder),
+        size=sum(file.size for file in bundle.index.files),
+    )
 
 
 def _locked(
@@ -185,6 +202,7 @@ def _platform(
         size=locked.layers_size,
         evidence=(*attested, *referrers),
         tarball=file.name if file else None,
+        parts=tuple(part.name for part in file.parts) if file else (),
         here=here,
         layers=documents.layers if documents else None,
         derived=_derived(documents),

@@ -19,6 +19,7 @@ from airgapbuild.oci.archive import archive_members
 from airgapbuild.oci.derived import raw_layers
 from airgapbuild.pins import read_pinned
 from airgapbuild.threads import pool
+from airgapbuild.words import count_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,8 +55,10 @@ def pack(
     """
     if not pins:
         return {}, 0
+    task = progress.task(f"ask {', '.join(sorted({_asked(image.ref) for image, _ in pins}))}")
     with pool(pace.workers, "export") as threads:
         images = list(threads.map(lambda pin: read_pinned(source, *pin), pins))
+    task.done(count_words(len(pins), "manifest"))
     if packaging.compact_level:
         for pin, image in zip(pins, images, strict=True):
             raw_layers(image, name_of(pin))
@@ -74,6 +77,11 @@ def pack(
         for tarball in tarballs:
             tarball.abandon()
         raise
+
+
+def _asked(reference: Reference) -> str:
+    """Where an image comes from."""
+    return reference.registry or reference.transport
 
 
 def name_of(pin: Pin) -> str:
@@ -97,7 +105,7 @@ def _fetch(
             tarball.sum_up()
 
     fetched = fetch(blobs, source, task, pace=pace, meanwhile=sum_up)
-    task.done(f"{len(blobs)} blobs")
+    task.done(count_words(len(blobs), "blob"))
     return fetched
 
 
@@ -162,5 +170,5 @@ def _compact(
         for tarball in made:
             tarball.abandon()
         raise
-    task.done(f"{len(made)} tarballs")
+    task.done(count_words(len(made), "tarball"))
     return made

@@ -31,9 +31,10 @@ from airgapbuild.bundle.reader import Bundle, open_bundle, peek, summed
 from airgapbuild.bundle.survey import compare, must_be_folder
 from airgapbuild.bundle.writer import claimed, sums_of, write_index
 from airgapbuild.errors import BundleError
-from airgapbuild.files import write_if_changed
+from airgapbuild.files import reaching, write_if_changed
 from airgapbuild.oci.digest import digest_of
 from airgapbuild.progress import SILENT, Progress
+from airgapbuild.words import count_words
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _READ: Final = 1 << 20
 _STAGED: Final = partial_name(SUMS_FILE)
+_ELSEWHERE: Final = "copy the bundle to a folder that can be written, and has room"
 
 
 @dataclass(frozen=True)
@@ -60,19 +62,18 @@ def repack_folder(folder: Path, part_size: int | None, *, progress: Progress = S
     """The bundle in a folder, its tarballs in parts of `part_size` bytes; whole where None.
 
     Raises:
+        UsageError: the folder cannot be read or written.
         BundleError: it is no bundle, a tarball is missing, or there would be too many parts.
         IntegrityError: a file is not what the sums say. The tarballs before it are packed anew.
     """
-    try:
+    with reaching(folder, _ELSEWHERE):
         must_be_folder(folder)
         with claimed(folder):
             bundle = _sound(folder, progress)
             names = {file.name for file in bundle.index.files if file.image}
             signed = (folder / SIGNATURE_FILE).exists()
             bundle, written = repack(bundle, part_size, names, progress=progress)
-            return Repacked(bundle, written, unsigned=signed and bool(written))
-    except OSError as error:
-        raise BundleError(f"{error.filename or folder}: {error.strerror}") from error
+    return Repacked(bundle, written, unsigned=signed and bool(written))
 
 
 def repack(
@@ -99,7 +100,7 @@ def repack(
             bundle = _repacked(bundle, file, None, progress.task(f"join {file.name}", file.size))
         current = bundle.index.file(file.name) or file
         bundle = _repacked(bundle, current, part_size, task)
-    task.done(f"{len(wanted)} tarballs")
+    task.done(count_words(len(wanted), "tarball"))
     return bundle, tuple(file.name for file in wanted)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ from airgapbuild.oci.content import (
     parse_manifest,
 )
 from airgapbuild.oci.digest import digest_of
+from airgapbuild.oci.platform import meant
 from airgapbuild.oci.referrers import LEAVE_OUT, Referrer, find_referrers, find_tagged
 from airgapbuild.oci.source import ReferringSource, Source, read_blob
 from airgapbuild.progress import SILENT, Progress
@@ -75,10 +77,11 @@ def resolve(
 
     Raises:
         ManifestError: images lack platforms that are wanted; one line each.
-        RegistryError, IntegrityError: the source does not have something, or has it wrong.
+        RegistryError, IntegrityError: the source does not have something, or has it wrong; one
+            line for each such thing, with the images that want it.
     """
 
-    def image(item: tuple[str, ImageEntry]) -> LockedImage | AirgapbuildError:
+    def image(item: tuple[str, ImageEntry]) -> LockedImage | _Failed:
         name, entry = item
         platforms = manifest.platforms_of(entry)
         pinned = None if name in upgrade or previous is None else previous.find(name)
@@ -91,14 +94,14 @@ def resolve(
         try:
             locked = _pinned(name, manifest, asked, reference)
         except AirgapbuildError as error:
-            return error
+            return _Failed(name, error)
         task.done(f"{locked.digest[:19]}…")
         return locked
 
     with pool(_WORKERS, "resolve") as threads, pool(_WORKERS, "ask") as askers:
         asked = _Asked(source, askers, progress)
         results = list(threads.map(image, sorted(manifest.images.items())))
-    _raise_all(result for result in results if isinstance(result, AirgapbuildError))
+    _raise_all([result for result in results if isinstance(result, _Failed)])
     return Lock(
         version=VERSION,
         name=manifest.name,
@@ -117,13 +120,29 @@ def changes(old: Lock | None, new: Lock) -> tuple[Change, ...]:
     )
 
 
-def _raise_all(errors: Iterable[AirgapbuildError]) -> None:
-    """The manifest's problems together, before the first of any other kind."""
-    every = list(errors)
-    if problems := [line for e in every if isinstance(e, ManifestError) for line in e.lines]:
+@dataclass(frozen=True)
+class _Failed:
+    """An image that cannot be pinned."""
+
+    name: str
+    error: AirgapbuildError
+
+
+def _raise_all(failed: Collection[_Failed]) -> None:
+    """The manifest's problems together, or all of the kind that the first of any other kind is."""
+    errors = [it.error for it in failed]
+    if problems := [line for e in errors if isinstance(e, ManifestError) for line in e.lines]:
         raise ManifestError(*problems)
-    if every:
-        raise every[0]
+    if not errors:
+        return
+    first = errors[0]
+    wanting: defaultdict[str, list[str]] = defaultdict(list)
+    for it in failed:
+        if it.error.kind == first.kind:
+            wanting[it.error.message].append(f"images.{it.name}")
+    lines = [f"{', '.join(names)}: {message}" for message, names in wanting.items()]
+    hints = (error.hint for error in errors if error.kind == first.kind and error.hint)
+    raise type(first)(*lines, hint=next(hints, None)) from first
 
 
 def _relabelled(image: LockedImage, entry: ImageEntry, bundle: BundleEntry) -> LockedImage:
@@ -158,7 +177,10 @@ def _pinned(name: str, manifest: Manifest, asked: _Asked, reference: Reference) 
     if lacking := [platform for platform in platforms if platform not in found]:
         has = ", ".join(str(platform) for platform in sorted(found)) or "none"
         raise ManifestError(
-            *(f"images.{name}: {entry.ref.familiar} has no {it}; it has {has}" for it in lacking)
+            *(
+                f"images.{name}: {entry.ref.familiar} has no {it}; it has {has}{_meant(it, found)}"
+                for it in lacking
+            )
         )
     if not manifest.bundle.attestations:
         attestations = ()
@@ -184,6 +206,11 @@ def _pinned(name: str, manifest: Manifest, asked: _Asked, reference: Reference) 
     in_index = {attestation.descriptor.digest for attestation in attestations}
     referrers = [it for some in referring for it in some.result()]
     return image.model_copy(update={"referrer": _locked(entry, referrers, in_index)}).seal()
+
+
+def _meant(lacking: Platform, found: Iterable[Platform]) -> str:
+    near = meant(lacking, found)
+    return f"; did you mean {near}?" if near else ""
 
 
 def _referring(

@@ -21,3 +21,8 @@ def plain(text: str) -> str:
     Control characters, line ends, and marks that turn the direction of writing.
     """
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def count_words(count: int, one: str) -> str:
+    """A number of things: `1 image`, `2 images`."""
+    return f"{count} {one}" + ("s" if count != 1 else "")

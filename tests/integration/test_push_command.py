@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airgapbuild.cli.console import Color, Console
+from airgapbuild.cli.sources import registry_target
+from airgapbuild.errors import RegistryError
+from airgapbuild.manifest import parse_manifest
 from tests.engines import pki
 from tests.engines.registry import USER, Registry
 from tests.integration.targets import TEXT, changes, publish
@@ -54,6 +58,21 @@ def home(project: Project, registry: Registry) -> dict[str, str]:
     login = base64.b64encode(":".join(USER).encode()).decode()
     config.write_text(json.dumps({"auths": {registry.address: {"auth": login}}}))
     return {"HOME": str(project.folder / "home")}
+
+
+def test_who_has_named_no_manifest_is_told_of_the_option() -> None:
+    console = Console("push", as_json=False, quiet=False, verbose=False, color=Color.AUTO)
+    hint = 'if it speaks plain http: http = true in [registries."r.example"]'
+    for manifest, more in (
+        (None, " of a manifest, and push --file airgapbuild.toml"),
+        (parse_manifest(TEXT.encode(), "m", folder=Path()), ""),
+    ):
+        with (
+            pytest.raises(RegistryError, match="no TLS with it") as caught,
+            registry_target("r.example", manifest, console),
+        ):
+            raise RegistryError("registry r.example: no TLS with it", hint=hint)
+        assert caught.value.hint == hint + more
 
 
 def test_it_says_what_is_there_and_as_what(project: Project, inside: Registry) -> None:

@@ -138,18 +138,25 @@ def test_all_waits_together_have_a_bound(server: Server, opened: Open, waits: Wa
     assert waits == [50.0, 50.0]
 
 
-def test_each_try_is_told_to_the_curious(server: Server, opened: Open, waits: Waits) -> None:
-    server.script[DOCUMENT] = [errors(500, "UNKNOWN", "disk is full"), Reply(502), GOOD]
+def test_each_try_is_told_once_to_all_and_again_to_the_curious(
+    server: Server, opened: Open, waits: Waits
+) -> None:
+    failing = [errors(500, "UNKNOWN", "disk is full"), Reply(502), GOOD]
+    server.script[DOCUMENT] = [*failing, *failing]
     notes = Notes()
-    opened(timeouts=waits.timeouts(), progress=notes).manifest(app(server))
+    source = opened(timeouts=waits.timeouts(), progress=notes)
+    source.manifest(app(server))
     name = app(server)
-    assert notes.details == [
+    tries = [
         f"registry {server.address}: status 500 for {name} (disk is full); "
         f"try 2 of 5 for {name} in 0.5 s",
         f"registry {server.address}: status 502 for {name}; try 3 of 5 for {name} in 1.0 s",
-        f"{name}: from {server.address}",
     ]
-    assert notes.notes == []
+    assert notes.notes == tries
+    assert notes.details == [f"{name}: from {server.address}"]
+    source.manifest(app(server))
+    assert notes.notes == tries
+    assert notes.details[1:] == [*tries, f"{name}: from {server.address}"]
 
 
 def test_the_next_request_has_tries_of_its_own(server: Server, opened: Open) -> None:

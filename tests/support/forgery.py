@@ -18,7 +18,8 @@ from airgapbuild.bundle.compact import write_compact
 from airgapbuild.bundle.packaging import DEFAULT_PACKAGING, Packaging
 from airgapbuild.bundle.writer import Tarball
 from airgapbuild.export import export
-from airgapbuild.manifest import parse_manifest
+from airgapbuild.lockfile import write_lock
+from airgapbuild.manifest import parse_manifest, read_manifest
 from airgapbuild.oci.archive import Member
 from airgapbuild.oci.digest import Digest
 from airgapbuild.oci.platform import parse_platform
@@ -66,6 +67,18 @@ def make_tiny(folder: Path, packaging: Packaging = DEFAULT_PACKAGING) -> Path:
     source = MemorySource()
     source.publish("tool:1", "linux/amd64", layers=(b"base", b"top"))
     return _exported(folder, source, TEXT.replace('role = "tool"', _BUILDER), packaging)
+
+
+def make_project(folder: Path, ref: str = "tool:1") -> Path:
+    """A manifest, its lock and its bundle: an export that needs no registry any more."""
+    source = MemorySource()
+    source.publish(ref, "linux/amd64")
+    path = folder / "airgapbuild.toml"
+    path.write_text(TEXT.replace("tool:1", ref))
+    lock = resolve(read_manifest(path), source)
+    write_lock(path.with_suffix(".lock"), lock)
+    export(lock, source, folder / "bundles/b")
+    return folder
 
 
 def make_two(folder: Path, text: str, packaging: Packaging = DEFAULT_PACKAGING) -> Path:

@@ -65,6 +65,17 @@ def test_a_bundle_proves_itself_and_gives_back_every_blob(made: Path) -> None:
         assert len(read_blob(bundle, image.ref, blob)) == blob.size
 
 
+def test_what_lies_in_a_tarball_that_has_not_come_is_told_by_the_tarball_s_name(
+    folder: Path,
+) -> None:
+    (folder / TARBALL).unlink()
+    bundle = open_bundle(folder)
+    [image] = bundle.lock.image
+    with pytest.raises(BundleError, match=rf"/b/{TARBALL}: is missing") as caught:
+        bundle.manifest(image.ref.with_digest(image.platform[0].manifest))
+    assert caught.value.hint == "bring this file over, too"
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_a_flipped_byte_anywhere_is_found(folder: Path, seed: int) -> None:
     dice = random.Random(seed)

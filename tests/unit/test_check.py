@@ -43,6 +43,9 @@ def test_all_is_there(folder: Path) -> None:
     done = airgapbuild("check", "--layout", "l", "--platform", "linux/amd64", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "all 2 images are there"
+    write(folder, "FROM python:3.13")
+    done = airgapbuild("check", "--layout", "l", "--platform", "linux/amd64", cwd=folder)
+    assert done.stdout.splitlines()[-1] == "the image is there"
 
 
 def test_whatever_contexts_name_is_found(folder: Path) -> None:

@@ -174,7 +174,7 @@ def test_a_registry_that_is_not_there_is_exit_5(project: Path, port: int) -> Non
 
 def test_check_needs_no_network(locked: Path) -> None:
     done = airgapbuild("lock", "--check", cwd=locked)
-    assert (done.returncode, done.stdout) == (0, "airgapbuild.lock is fresh: 1 images\n")
+    assert (done.returncode, done.stdout) == (0, "airgapbuild.lock is fresh: 1 image\n")
 
 
 @pytest.mark.parametrize("command", [("lock", "--check"), ("export",), ("outdated",)])

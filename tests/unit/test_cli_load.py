@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from pathlib import Path
 
+import pytest
+
+from airgapbuild.builder.instance import MIRROR, Instance, Node
+from airgapbuild.cli.load import builder_lines
+from airgapbuild.load import LoadedBuilder
 from tests.support.forgery import make_two
 from tests.support.program import airgapbuild
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MANIFEST = """
 version = 1
@@ -24,18 +27,22 @@ driver-opts = { provenance-add-gha = "false" }
 """
 
 
-def test_an_option_that_the_buildx_here_does_not_know(tmp_path: Path) -> None:
-    docker = tmp_path / "bin" / "docker"
+def old_buildx(folder: Path) -> dict[str, str]:
+    """A machine with buildx 0.29.1, an empty home, and no daemon."""
+    docker, home = folder / "bin" / "docker", folder / "home"
     docker.parent.mkdir()
     docker.write_text("#!/bin/sh\necho github.com/docker/buildx v0.29.1 28f6246\n")
     docker.chmod(0o755)
-    home = tmp_path / "home"
     home.mkdir()
-    env = {
+    return {
         "PATH": f"{docker.parent}:/usr/bin:/bin",
         "HOME": str(home),
-        "DOCKER_HOST": f"unix://{tmp_path}/nobody",
+        "DOCKER_HOST": f"unix://{folder}/nobody",
     }
+
+
+def test_an_option_that_the_buildx_here_does_not_know(tmp_path: Path) -> None:
+    env, home = old_buildx(tmp_path), tmp_path / "home"
     done = airgapbuild("load", make_two(tmp_path / "b", MANIFEST), env=env)
     assert done.returncode == 9
     error = done.stderr.partition("error: ")[2]
@@ -50,3 +57,45 @@ def test_a_default_that_is_not_to_be_used(tmp_path: Path) -> None:
     done = airgapbuild("load", "--default", "--no-use", tmp_path)
     assert done.returncode == 2
     assert "--no-use" in done.stderr
+
+
+def test_a_builder_of_somebody_else_is_told_before_a_daemon_is_asked(tmp_path: Path) -> None:
+    env = old_buildx(tmp_path)
+    theirs = tmp_path / "home/.docker/buildx/instances/airgap"
+    theirs.parent.mkdir(parents=True)
+    node = {"Name": "airgap0", "Endpoint": "default", "DriverOpts": None}
+    theirs.write_text(json.dumps({"Name": "airgap", "Driver": "docker-container", "Nodes": [node]}))
+    text = MANIFEST.partition("driver-opts")[0]
+    done = airgapbuild("load", make_two(tmp_path / "b", text), env=env)
+    assert (done.returncode, done.stderr) == (
+        9,
+        "error: builder 'airgap' exists, and is not airgapbuild's\n"
+        " hint: choose another [builder] name, or remove it: docker buildx rm airgap\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("layout", "docker", "has_bases", "command"),
+    [
+        (None, "docker", True, "airgapbuild build"),
+        (Path("/srv/my layout"), "docker", True, "airgapbuild build --layout '/srv/my layout'"),
+        (Path("/srv/l"), "docker --host tcp://a:1", True, "docker --host tcp://a:1 buildx build"),
+        (Path("/srv/l"), "docker", False, "docker buildx build"),
+    ],
+)
+def test_the_command_that_builds_names_a_layout_of_one_s_own(
+    layout: Path | None, docker: str, has_bases: bool, command: str
+) -> None:
+    builder = LoadedBuilder(Instance("b", (Node("b0", "default"),)), None, True)
+    lines = builder_lines(builder, docker, layout, has_bases=has_bases)
+    assert lines == ["builder b is written, not started", f"now: {command} --builder b ."]
+
+
+def test_a_builder_s_mirror_is_told() -> None:
+    node = Node("b0", "default", {MIRROR: "http://127.0.0.1:5999"})
+    builder = LoadedBuilder(Instance("b", (node,)), None, True, is_current=True, buildkit="v1")
+    assert builder_lines(builder, "docker", None, has_bases=False) == [
+        "builder b runs BuildKit v1, and is the current one",
+        "its first mirror is http://127.0.0.1:5999: airgapbuild serve must run there",
+        "now: docker buildx build .",
+    ]

@@ -14,14 +14,9 @@ from airgapbuild.bundle.packaging import Packaging
 from airgapbuild.bundle.signature import ANY, Policy, sign_bundle
 from airgapbuild.cli.connect import policy_for
 from airgapbuild.errors import ManifestError, UsageError
-from airgapbuild.export import export
-from airgapbuild.lockfile import write_lock
-from airgapbuild.manifest import read_manifest
-from airgapbuild.resolve import resolve
 from airgapbuild.signing import SshKeygen
-from tests.support.forgery import TEXT, make_bundle
+from tests.support.forgery import TEXT, make_bundle, make_project
 from tests.support.keys import Keys
-from tests.support.memory import MemorySource
 from tests.support.program import PROGRAM, airgapbuild, document, environment
 from tests.support.terminal import NO_TERMINAL, Typist
 
@@ -57,15 +52,7 @@ def folder(unsigned: Path, ann: Path, keys: Keys) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A manifest, its lock and its bundle: an export that needs no registry any more."""
-    source = MemorySource()
-    source.publish("tool:1", "linux/amd64")
-    path = tmp_path / "airgapbuild.toml"
-    path.write_text(TEXT)
-    lock = resolve(read_manifest(path), source)
-    write_lock(path.with_suffix(".lock"), lock)
-    export(lock, source, tmp_path / "bundles/b")
-    return tmp_path
+    return make_project(tmp_path)
 
 
 @pytest.fixture

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import re
+import sys
+from pathlib import Path
+
 import pytest
 
 from airgapbuild.cli.console import Color, Console
 from airgapbuild.errors import UsageError
+from tests.support.program import environment
+from tests.support.terminal import Typist
 
+SPEAK = "from tests.unit.test_console import Color, speak; speak(Color.AUTO)"
 LABEL = "an image with a name that is too long for a terminal of eighty columns beside its bar"
 
 
@@ -19,24 +26,27 @@ def speak(color: Color) -> None:
         other.done("BuildKit 1.0")
 
 
-def test_on_a_terminal_work_is_drawn_while_it_goes_on(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    speak(Color.ALWAYS)
-    out, drawn = capsys.readouterr()
-    assert out == "half of it\n"
+def test_on_a_terminal_work_is_drawn_while_it_goes_on() -> None:
+    env = environment({"COLUMNS": "80", "TERM": "xterm"})
+    typist = Typist((sys.executable, "-c", SPEAK), Path.cwd(), env)
+    assert typist.end() == 0
+    drawn = typist.told.decode()
+    assert "half of it\r\n" in drawn
     assert "2.0/5.0 MB" in drawn
     assert "an image with a name" in drawn
     assert LABEL not in drawn
     assert "loaded" not in drawn
 
 
-def test_elsewhere_work_is_one_line_when_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
-    speak(Color.AUTO)
+@pytest.mark.parametrize("color", [Color.AUTO, Color.ALWAYS])
+def test_elsewhere_work_is_one_line_when_it_ends(
+    capsys: pytest.CaptureFixture[str], color: Color
+) -> None:
+    speak(color)
     out, lines = capsys.readouterr()
     assert out == "half of it\n"
-    first, second = lines.splitlines()
+    assert ("\x1b[" in lines) == (color is Color.ALWAYS)
+    first, second = re.sub(r"\x1b\[[0-9;]*m", "", lines).splitlines()
     assert first.startswith(f"✓ {LABEL}  loaded  2.0 MB  ")
     assert second.startswith("✓ boot  BuildKit 1.0  ")
 

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airgapbuild.bundle.packaging import Packaging
 from airgapbuild.diff import Diff, Difference, diff
 from airgapbuild.errors import UsageError
 from airgapbuild.export import export
+from airgapbuild.lockfile import read_lock
 from airgapbuild.manifest import parse_manifest
 from airgapbuild.resolve import resolve
 from tests.support.memory import MemorySource
@@ -160,3 +162,14 @@ def test_the_command_ends_well_with_and_without_a_difference(
     assert done["new-content"]["exact"] is True
     assert done["images"][0]["change"] == "moved"
     assert document(airgapbuild("diff", "--json", one, one))["changed"] is False
+
+
+def test_serials_of_bundles_differ_and_a_lock_has_none(
+    make: Callable[[str, str], Path], source: MemorySource
+) -> None:
+    old, new = make("old", TEXT), make("new", TEXT)
+    lock = read_lock(lock_of(new))
+    export(lock, source, new, packaging=Packaging(serial=7))
+    assert diff(old, new).settings == (Difference("serial", None, "7"),)
+    assert diff(lock_of(old), new).settings == ()
+    assert diff(new, new).settings == ()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,20 @@ def test_a_daemon_that_will_not_do_is_told(
         pytest.raises(DaemonError, match=words),
     ):
         Daemon.connect(fake.endpoint)
+
+
+def test_a_daemon_whose_packets_are_dropped_is_not_waited_for_long() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        host, port = full.getsockname()
+        endpoint = find_endpoint(f"tcp://{host}:{port}", {})
+        begin = time.monotonic()
+        with (
+            socket.create_connection((host, port)),
+            pytest.raises(DaemonError, match="does not answer") as failed,
+        ):
+            Connection(endpoint).version()
+    assert time.monotonic() - begin < 30
+    assert "is it running?" in (failed.value.hint or "")
 
 
 @pytest.mark.parametrize(

@@ -333,7 +333,9 @@ def test_the_commands_tell_what_is_there_and_what_went(tmp_path: Path) -> None:
     ]
     assert (told["size"], told["unused"]) == (needed + 5, 5)
     shown = airgapbuild("layout", "ls", "--layout", tmp_path).stdout
-    assert shown.splitlines()[-1].endswith("airgapbuild layout prune removes 5 B")
+    assert shown.splitlines()[-1].endswith(
+        f"; airgapbuild layout prune --layout {tmp_path} removes 5 B"
+    )
     for option in ("--dry-run", "--color=never"):
         done = document(airgapbuild("layout", "prune", "--json", option, "--layout", tmp_path))
         assert done["dry-run"] == (option == "--dry-run")

@@ -24,6 +24,7 @@ from airgapbuild.resolve import changes, resolve
 from tests.support.memory import MemorySource
 
 if TYPE_CHECKING:
+    from airgapbuild.oci.reference import Reference
     from airgapbuild.progress import Task
 
 TEXT = """
@@ -288,6 +289,36 @@ def test_more_bytes_of_signatures_than_can_be_meant_are_an_error(source: MemoryS
         resolve(manifest(), source)
 
 
-def test_what_the_registry_does_not_have_is_its_error(source: MemorySource) -> None:
-    with pytest.raises(RegistryError, match="three:1: not found"):
-        resolve(manifest(TEXT.replace("two:1", "three:1")), source)
+def test_all_that_the_registry_does_not_have_is_told_with_who_wants_it(
+    source: MemorySource,
+) -> None:
+    with pytest.raises(RegistryError) as caught:
+        resolve(manifest(TEXT.replace("one:1", "four:1").replace("two:1", "three:1")), source)
+    assert caught.value.lines == (
+        "images.one: four:1: not found",
+        "images.two: three:1: not found",
+    )
+
+
+def test_what_is_wrong_with_a_registry_is_told_once() -> None:
+    class Down(MemorySource):
+        def manifest(self, reference: Reference) -> Content:
+            raise RegistryError(f"registry {reference.registry}: unknown host", hint="its name?")
+
+    with pytest.raises(RegistryError) as caught:
+        resolve(manifest(), Down())
+    assert caught.value.lines == ("images.one, images.two: registry docker.io: unknown host",)
+    assert caught.value.hint == "its name?"
+
+
+def test_a_platform_that_is_a_slip_of_the_pen_is_told_with_the_one_that_was_meant(
+    source: MemorySource,
+) -> None:
+    with pytest.raises(ManifestError) as caught:
+        resolve(manifest(TEXT.replace('"linux/amd64"', '"linux/amd46", "linux/arm64"')), source)
+    assert caught.value.lines == (
+        "images.one: one:1 has no linux/amd46; it has linux/amd64, linux/arm64; "
+        "did you mean linux/amd64?",
+        "images.two: two:1 has no linux/amd46; it has linux/amd64; did you mean linux/amd64?",
+        "images.two: two:1 has no linux/arm64; it has linux/amd64",
+    )

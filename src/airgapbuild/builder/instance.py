@@ -101,6 +101,11 @@ class Instance:
     nodes: tuple[Node, ...]
     driver: Driver = "docker-container"
 
+    @property
+    def mirror(self) -> str | None:
+        """The mirror that `load --serve` was given."""
+        return _mirror(self.nodes)
+
     def document(self) -> bytes:
         """The bytes that buildx would write."""
         nodes = [node.document(is_last=node is self.nodes[-1]) for node in self.nodes]
@@ -126,7 +131,7 @@ class StoredInstance:
     @property
     def mirror(self) -> str | None:
         """The mirror that `load --serve` was given."""
-        return next((node.driver_opts.get(MIRROR) for node in self.nodes), None)
+        return _mirror(self.nodes)
 
 
 class InstanceStore:
@@ -192,6 +197,27 @@ class InstanceStore:
         kept = _places(instance.nodes)
         return tuple(node for node in stored.nodes if (node.name, node.endpoint) not in kept)
 
+    def check_free(self, instance: Instance) -> None:
+        """Returns only if `write` could write the builder under its name, or would leave it.
+
+        Raises:
+            BuilderError: the name is no name or taken by something that is not ours to change.
+        """
+        if self.holds(instance):
+            return
+        name, stored = instance.name, self.read(instance.name)
+        hint = f"choose another [builder] name, or remove it: docker buildx rm {name}"
+        if stored and stored.driver != instance.driver:
+            raise BuilderError(f"builder '{name}' exists with driver {stored.driver}", hint=hint)
+        if stored and not stored.is_marked and not _is_namesake(stored, instance):
+            raise BuilderError(f"builder '{name}' exists, and is not airgapbuild's", hint=hint)
+        context = hashlib.sha256(name.encode()).hexdigest()
+        if (self._docker_folder / "contexts" / "meta" / context / "meta.json").exists():
+            raise BuilderError(
+                f"'{name}' is the name of a docker context, which is a builder to buildx",
+                hint="choose another [builder] name",
+            )
+
     def write(self, instance: Instance) -> bool:
         """Whether the builder had to be written; one that says the same is left as it is.
 
@@ -202,7 +228,7 @@ class InstanceStore:
         with self._transaction():
             if self.holds(instance):
                 return False
-            self._check_free(instance)
+            self.check_free(instance)
             self._replace(self._path(instance.name), instance.document())
             return True
 
@@ -322,20 +348,6 @@ class InstanceStore:
             raise BuilderError(str(error)) from error
         return self.folder / "instances" / name.lower()
 
-    def _check_free(self, instance: Instance) -> None:
-        name, stored = instance.name, self.read(instance.name)
-        hint = f"choose another [builder] name, or remove it: docker buildx rm {name}"
-        if stored and stored.driver != instance.driver:
-            raise BuilderError(f"builder '{name}' exists with driver {stored.driver}", hint=hint)
-        if stored and not stored.is_marked and not _is_namesake(stored, instance):
-            raise BuilderError(f"builder '{name}' exists, and is not airgapbuild's", hint=hint)
-        context = hashlib.sha256(name.encode()).hexdigest()
-        if (self._docker_folder / "contexts" / "meta" / context / "meta.json").exists():
-            raise BuilderError(
-                f"'{name}' is the name of a docker context, which is a builder to buildx",
-                hint="choose another [builder] name",
-            )
-
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """One transaction at a time, with buildx as well."""
@@ -371,6 +383,10 @@ def _is_namesake(stored: StoredInstance, instance: Instance) -> bool:
     return instance.driver != "docker-container" and _places(stored.nodes) == _places(
         instance.nodes
     )
+
+
+def _mirror(nodes: Iterable[Node]) -> str | None:
+    return next((node.driver_opts.get(MIRROR) for node in nodes), None)
 
 
 def _places(nodes: Iterable[Node]) -> list[tuple[str, str]]:

@@ -309,16 +309,21 @@ class Bundle:
         try:
             return self._blobs[digest]
         except KeyError:
+            for file in self.index.files:
+                if any(blob.digest == digest for blob in file.blobs):
+                    raise self._missing(file) from None
             raise BundleError(f"{self.folder}: no tarball here holds {digest}") from None
+
+    def _missing(self, file: BundledFile) -> BundleError:
+        hint = "bring this file over, too"
+        return BundleError(f"{self.folder / file.name}: is missing", hint=hint)
 
     def _tarball(self, image: LockedImage, locked: LockedPlatform) -> BundledFile:
         file = self.index.tarball(image.name, locked.platform)
         if file is None:
             raise BundleError(f"{self.folder}: holds no {image.name} for {locked.platform}")
         if not self.has_file(file):
-            raise BundleError(
-                f"{self.folder / file.name}: is missing", hint="bring this file over, too"
-            )
+            raise self._missing(file)
         return file
 
 

@@ -92,7 +92,8 @@ def check_command(
             console.result({**document, "error": error_document(error)})
             raise typer.Exit(error.exit_code)
         console.result(document)
-        console.say(f"all {len(checked.images)} images are there")
+        images = len(checked.images)
+        console.say("the image is there" if images == 1 else f"all {images} images are there")
 
 
 def _build(

@@ -17,9 +17,22 @@ if TYPE_CHECKING:
 
     from airgapbuild.bundle.reader import Bundle
     from airgapbuild.bundle.signature import Policy
+    from airgapbuild.cli.console import Console
     from airgapbuild.engine.daemon import Daemon
+    from airgapbuild.engine.endpoint import Endpoint
     from airgapbuild.lockfile import Lock
     from airgapbuild.signing import SshKeygen
+
+
+@contextmanager
+def daemon_at(endpoint: Endpoint, console: Console) -> Iterator[Daemon]:
+    """The daemon at an endpoint; while it does not answer, a terminal shows who is asked."""
+    from airgapbuild.engine.daemon import Daemon
+
+    task = console.task(f"ask the daemon at {endpoint.host}")
+    with Daemon.connect(endpoint) as daemon:
+        task.done(f"Docker {daemon.version}")
+        yield daemon
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from rich.progress import Task as Drawn
 from rich.table import Column
 from rich.text import Text
 
+from airgapbuild.cli.columns import aligned, hanging
 from airgapbuild.errors import AirgapbuildError
 from airgapbuild.words import plain, size_words
 
@@ -98,6 +99,16 @@ class Console:
         if not self.json and not self.quiet:
             self._out.print(_shown(line), style=style)
 
+    def hang(self, beginning: str, text: str, *, style: str = "") -> None:
+        """A line of the result whose text goes on below where it began, on a narrow terminal."""
+        for line in hanging(beginning, text, self._room):
+            self.say(line, style=style)
+
+    @property
+    def _room(self) -> int | None:
+        """How long a line may be. In a file there is no bound: other programs read it."""
+        return self._out.width if sys.stdout and sys.stdout.isatty() else None
+
     def write(self, text: str) -> None:
         """Text for another program, as it is, whatever was said of words for people."""
         self.settle()
@@ -107,10 +118,9 @@ class Console:
         """A table of the result for people."""
         if self.json or self.quiet or not rows:
             return
-        widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-        for n, row in enumerate((columns, *rows)):
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            self.say("  ".join(cells).rstrip(), style="" if n else "dim")
+        for n, lines in enumerate(aligned((columns, *rows), self._room)):
+            for line in lines:
+                self.say(line, style="" if n else "dim")
 
     def task(self, label: str, total: int | None = None) -> Task:
         """See `Progress.task`."""
@@ -139,7 +149,8 @@ class Console:
 
     @contextmanager
     def _drawing(self) -> Iterator[None]:
-        if self.quiet or not self._err.is_terminal:
+        # Rich's is_terminal is also about colours, which may be wanted in a file.
+        if self.quiet or sys.stderr is None or not sys.stderr.isatty():
             yield
             return
         measured = (BarColumn(bar_width=24), DownloadColumn(), TransferSpeedColumn())

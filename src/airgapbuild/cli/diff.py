@@ -28,10 +28,10 @@ def diff_command(
 ) -> None:
     """Tell what differs between two bundles or locks.
 
-    Images added, removed, moved; their names, roles and platforms; the builder's settings; and the
-    bytes that NEW has and OLD has not: blob by blob between bundles, about where one is a lock.
-    Only bundle.json and the locks are read. A difference is no error: the exit code is 0 with and
-    without one, and --json says `changed`.
+    Images added, removed, moved; their names, roles and platforms; the builder's settings, and the
+    serial; and the bytes that NEW has and OLD has not: blob by blob between bundles, about where
+    one is a lock. Only bundle.json and the locks are read. A difference is no error: the exit code
+    is 0 with and without one, and --json says `changed`.
 
     **Examples**
 

@@ -106,11 +106,11 @@ def _read(log: Path) -> str:
 
 def _say(console: Console, examined: Examined) -> None:
     finding = examined.finding
-    line = f"{finding.state:<7}  {examined.area:<9}  {finding.what}"
-    console.say(line, style=_STYLES.get(finding.state, ""))
+    beginning = f"{finding.state:<7}  {examined.area:<9}  "
+    console.hang(beginning, finding.what, style=_STYLES.get(finding.state, ""))
     indent = " " * 20
     if finding.why:
-        console.say(f"{indent}{finding.why}")
+        console.hang(indent, finding.why)
     for line in (finding.mend or "").splitlines():
         console.say(f"{indent}{line}", style="bold")
 

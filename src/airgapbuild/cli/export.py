@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -121,6 +122,9 @@ def export_command(
         signed = key.sign(folder, console) if key else None
         if was_signed and not is_signed(folder):
             console.note(f"{folder}: its signature was of other sums, and is removed")
+        if exported.lost_serial is not None:
+            lost = f"its serial {exported.lost_serial} is gone"
+            console.note(f"{folder}: {lost}: --serial gives it one")
         console.result(_document(exported, folder, signed))
         _say(console, exported, folder, signed)
 
@@ -188,6 +192,7 @@ def _say(console: Console, exported: Exported, folder: Path, signed: Signed | No
         say_signed(console, signed)
     if exported.changed:
         size = size_words(sum(file.size for file in exported.index.files))
-        console.say(f"{folder} is written: {size}; carry it over, then: airgapbuild load {folder}")
+        load = f"airgapbuild load {shlex.quote(str(folder))}"
+        console.say(f"{folder} is written: {size}; carry it over, then: {load}")
     else:
         console.say(f"{folder} is up to date")

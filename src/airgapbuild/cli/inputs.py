@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,11 @@ def own_folder(variable: str, default: str) -> Path:
 def own_layout(folder: Path | None) -> Layout:
     """The OCI layout in a folder; ours where none is named."""
     return Layout(folder or own_folder("XDG_DATA_HOME", ".local/share") / "layout")
+
+
+def layout_option(folder: Path | None) -> str:
+    """What a suggested command has behind its name, so that it takes the same layout."""
+    return f" --layout {shlex.quote(str(folder))}" if folder else ""
 
 
 def own_record(daemon: Daemon) -> Record:

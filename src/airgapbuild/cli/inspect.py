@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,8 +31,9 @@ def inspect_command(
     """Tell what is in a bundle, one of its tarballs, or a lock.
 
     Images, names, platforms, digests, sizes, layers and which are shared, signatures and
-    attestations, the builder, and what the receiver must hold already. No daemon and no network is
-    needed. It does not verify more than it must to read safely: airgapbuild verify does.
+    attestations, the builder, and what the receiver must hold already; of a bundle its serial, and
+    whether there is a signature, by whomever. No daemon and no network is needed. It does not
+    verify more than it must to read safely: airgapbuild verify does.
 
     **Examples**
 
@@ -45,10 +47,20 @@ def inspect_command(
 
         found = inspect(path)
         console.result(_document(found))
+        _say_bundle(console, found)
         _say_images(console, found)
         _say_layers(console, found)
         _say_builder(console, found)
         _say_needs(console, found)
+
+
+def _say_bundle(console: Console, found: Inspected) -> None:
+    if found.lock is None or found.size is None:
+        return
+    serial = "no serial" if found.serial is None else f"serial {found.serial}"
+    signed = "has a signature" if found.signed else "not signed"
+    console.say(f"{found.lock.name}: {size_words(found.size)}, {serial}, {signed}")
+    console.say()
 
 
 def _say_images(console: Console, found: Inspected) -> None:
@@ -60,7 +72,7 @@ def _say_images(console: Console, found: Inspected) -> None:
             platform.platform,
             platform.manifest[:_SHORT],
             size_words(platform.size),
-            "missing" if not platform.here and found.kind == "bundle" else platform.tarball or "",
+            _tarball(found, platform),
         )
         for image in found.images
         for platform in image.platforms
@@ -79,6 +91,13 @@ def _say_images(console: Console, found: Inspected) -> None:
     if evidence:
         console.say()
         console.table(("IMAGE", "SIGNATURES, ATTESTATIONS", "MANIFEST"), sorted(evidence))
+
+
+def _tarball(found: Inspected, platform: InspectedPlatform) -> str:
+    if not platform.here and found.kind == "bundle":
+        return "missing"
+    parts = f", {len(platform.parts)} parts" if platform.parts else ""
+    return f"{platform.tarball or ''}{parts}"
 
 
 def _say_layers(console: Console, found: Inspected) -> None:
@@ -134,7 +153,7 @@ def _say_needs(console: Console, found: Inspected) -> None:
         for platform in image.platforms
     ):
         console.say("the receiver needs no other content")
-    console.say(f"not verified: airgapbuild verify {found.path}")
+    console.say(f"not verified: airgapbuild verify {shlex.quote(str(found.path))}")
 
 
 def _shared(
@@ -150,6 +169,9 @@ def _document(found: Inspected) -> dict[str, Any]:
         "path": str(found.path),
         "name": found.lock and found.lock.name,
         "verified": False,
+        "serial": found.serial,
+        "signed": found.signed,
+        "size": found.size,
         "images": [_image_document(found, image) for image in found.images],
         "settings": found.settings,
     }
@@ -178,6 +200,7 @@ def _platform_document(
         "config": platform.config,
         "layers-size": platform.size,
         "tarball": platform.tarball,
+        "parts": list(platform.parts),
         "here": platform.here,
         "evidence": [
             {"digest": piece.digest, "types": list(piece.types)} for piece in platform.evidence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from airgapbuild.cli.console import Color, Console
 from airgapbuild.cli.options import ColorWhen, HostUrl, Json, LayoutPath, Quiet, Verbose
+from airgapbuild.words import count_words
 
 
 def inventory_command(
@@ -36,19 +38,20 @@ def inventory_command(
     """
     console = Console("inventory", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
+        from airgapbuild.cli.connect import daemon_at
         from airgapbuild.cli.inputs import own_layout
-        from airgapbuild.engine.daemon import Daemon
         from airgapbuild.engine.endpoint import find_endpoint
         from airgapbuild.inventory import take_inventory, write_inventory
 
-        with Daemon.connect(find_endpoint(host, os.environ)) as daemon:
+        with daemon_at(find_endpoint(host, os.environ), console) as daemon:
             taken = take_inventory(daemon, own_layout(layout))
         changed = write_inventory(output, taken)
         images, blobs = len(taken.images), len(taken.blobs)
         console.result(
             {"inventory": str(output), "changed": changed, "images": images, "blobs": blobs}
         )
+        held = f"{count_words(images, 'image')} of the daemon"
+        console.say(f"{output} is written: {held}, {count_words(blobs, 'blob')} of the layout")
         console.say(
-            f"{output} is written: {images} images of the daemon, {blobs} blobs of the layout"
+            f"on the connected side: airgapbuild export --against {shlex.quote(output.name)}"
         )
-        console.say(f"on the connected side: airgapbuild export --against {output.name}")

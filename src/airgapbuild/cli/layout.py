@@ -8,7 +8,7 @@ import typer
 
 from airgapbuild.cli.console import Color, Console
 from airgapbuild.cli.options import ColorWhen, Json, LayoutPath, Quiet, Verbose
-from airgapbuild.words import size_words
+from airgapbuild.words import count_words, size_words
 
 if TYPE_CHECKING:
     from airgapbuild.oci.digest import Digest
@@ -44,7 +44,7 @@ def ls_command(
     """
     console = Console("layout ls", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
-        from airgapbuild.cli.inputs import own_layout
+        from airgapbuild.cli.inputs import layout_option, own_layout
         from airgapbuild.oci.garbage import garbage, held
 
         shelf = own_layout(layout)
@@ -61,8 +61,9 @@ def ls_command(
             for image in images
         ]
         console.table(("NAME", "DIGEST", "PLATFORMS", "SIZE"), rows)
-        told = f"{shelf.path}: {len(images)} names, {size_words(size)}"
-        tidy = f"; airgapbuild layout prune removes {size_words(unused)}" if unused else ""
+        told = f"{shelf.path}: {count_words(len(images), 'name')}, {size_words(size)}"
+        prune = f"airgapbuild layout prune{layout_option(layout)}"
+        tidy = f"; {prune} removes {size_words(unused)}" if unused else ""
         console.say(told + tidy)
         console.result(
             {"layout": str(shelf.path), "images": images, "size": size, "unused": unused}
@@ -94,7 +95,7 @@ def rm_command(
     """
     console = Console("layout rm", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
-        from airgapbuild.cli.inputs import own_layout
+        from airgapbuild.cli.inputs import layout_option, own_layout
         from airgapbuild.oci.garbage import garbage
 
         shelf = own_layout(layout)
@@ -105,7 +106,8 @@ def rm_command(
             console.say(f"{name.familiar} is taken from {shelf.path}")
         unused = sum(file.size for file in garbage(shelf))
         if unused:
-            console.say(f"airgapbuild layout prune removes {size_words(unused)}")
+            prune = f"airgapbuild layout prune{layout_option(layout)}"
+            console.say(f"{prune} removes {size_words(unused)}")
         removed = [{"name": name.familiar, "digest": digest} for name, digest in chosen.items()]
         console.result({"layout": str(shelf.path), "removed": removed, "unused": unused})
 
@@ -142,7 +144,9 @@ def prune_command(
         for file in removed:
             console.detail(f"{file.path.name} ({size_words(file.size)})")
         would = "would be removed" if dry_run else "removed"
-        console.say(f"{shelf.path}: {len(removed)} files {would}, {size_words(size)}")
+        console.say(
+            f"{shelf.path}: {count_words(len(removed), 'file')} {would}, {size_words(size)}"
+        )
         files = [{"file": str(file.path), "size": file.size} for file in removed]
         console.result(
             {"layout": str(shelf.path), "dry-run": dry_run, "removed": files, "size": size}

@@ -123,7 +123,7 @@ def load_command(
             # What is imported takes about as long as buildx does to answer.
             from airgapbuild import load
             from airgapbuild.builder.instance import InstanceStore
-            from airgapbuild.cli.connect import node_daemons, open_with_bases, policy_for
+            from airgapbuild.cli.connect import daemon_at, node_daemons, open_with_bases, policy_for
             from airgapbuild.cli.inputs import own_layout, own_record
             from airgapbuild.emulators import binfmt_image, register
 
@@ -132,17 +132,15 @@ def load_command(
             emulating = binfmt_image(opened.lock) if binfmt else None
             shelf = own_layout(layout)
             instance = _wanted(opened.lock, endpoint, environ, serve)
-        buildx = _fitting(looking.result(), instance)
+            store = InstanceStore.of(os.environ)
+        buildx = _fitting(looking.result(), instance, store)
         proven = _proven(console, opened, bases)
-        from airgapbuild.engine.daemon import Daemon
-
-        with Daemon.connect(endpoint) as daemon, node_daemons(opened.lock, daemon) as nodes:
+        with daemon_at(endpoint, console) as daemon, node_daemons(opened.lock, daemon) as nodes:
             records = {it: own_record(it) for it in (daemon, *nodes)}
             with _watched(records, opened.lock):
                 others = [it for it in records if it is not daemon]
                 images = load.load_images(proven, daemon, shelf, others=others, progress=console)
             emulators = register(emulating, daemon) if emulating else ()
-            store = InstanceStore.of(os.environ)
             dropped = _dropped(console, instance, nodes, store, daemon) if instance else ()
             builder = _load_builder(console, instance, nodes, store) if instance else None
             if builder and use:
@@ -157,7 +155,7 @@ def load_command(
             _say_removed(console, older, swept, dropped)
             if emulators:
                 console.say(f"the daemon's kernel runs other platforms by {', '.join(emulators)}")
-            _say_builder(console, daemon, images, builder)
+            _say_builder(console, daemon, images, builder, layout)
             document = _document(daemon, images, shelf.path, builder)
             document |= {
                 "emulators": list(emulators),
@@ -183,11 +181,15 @@ def _wanted(
     return wanted_instance(lock, endpoint.buildx_endpoint, kubeconfig, there=there, served=served)
 
 
-def _fitting(buildx: Buildx | None, instance: Instance | None) -> Buildx | None:
-    if buildx and instance:
+def _fitting(
+    buildx: Buildx | None, instance: Instance | None, store: InstanceStore
+) -> Buildx | None:
+    if instance:
         from airgapbuild.builder.fitness import check_fits
 
-        check_fits(buildx.version, instance)
+        if buildx:
+            check_fits(buildx.version, instance)
+        store.check_free(instance)
     return buildx
 
 
@@ -296,19 +298,37 @@ def _say_builder(
     daemon: Daemon,
     images: tuple[LoadedImage, ...],
     builder: LoadedBuilder | None,
+    layout: Path | None,
 ) -> None:
     if builder is None:
         console.say("the bundle asks for no builder")
         return
+    has_bases = any(loaded.place == "layout" for loaded in images)
+    for line in builder_lines(builder, daemon.endpoint.docker, layout, has_bases=has_bases):
+        console.say(line)
+
+
+def builder_lines(
+    builder: LoadedBuilder, docker: str, layout: Path | None, *, has_bases: bool
+) -> list[str]:
+    """What is said of a loaded builder, and at last the command that builds by it.
+
+    `docker` is the command that talks to its daemon; `layout` the one that --layout named, and
+    `has_bases` whether images lie in a layout at all.
+    """
+    from airgapbuild.cli.inputs import layout_option
+
     name = builder.instance.name
     state = f"runs BuildKit {builder.buildkit}" if builder.buildkit else "is written, not started"
     current = ", and is the current one" if builder.is_current else ""
-    console.say(f"builder {name} {state}{current}")
-    has_bases = any(loaded.place == "layout" for loaded in images)
-    by_us = has_bases and daemon.endpoint.docker == "docker"  # it has no --host
-    build = "airgapbuild build" if by_us else f"{daemon.endpoint.docker} buildx build"
+    lines = [f"builder {name} {state}{current}"]
+    if mirror := builder.instance.mirror:
+        lines.append(f"its first mirror is {mirror}: airgapbuild serve must run there")
+    by_us = has_bases and docker == "docker"  # airgapbuild build has no --host
+    build = "airgapbuild build" if by_us else f"{docker} buildx build"
     chosen = "" if builder.is_current else f"--builder {name} "
-    console.say(f"now: {build} {chosen}.")
+    placed = layout_option(layout) if by_us else ""
+    return [*lines, f"now: {build}{placed} {chosen}."]
 
 
 def _document(

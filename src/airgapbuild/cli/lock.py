@@ -9,7 +9,7 @@ import typer
 
 from airgapbuild.cli.console import Color, Console
 from airgapbuild.cli.options import ColorWhen, Json, ManifestPath, Quiet, Verbose
-from airgapbuild.words import size_words
+from airgapbuild.words import count_words, size_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -80,7 +80,7 @@ def _check(console: Console, manifest: Manifest, path: Path) -> None:
 
     lock = fresh_lock(manifest, path)
     console.result({"lock": str(path), "fresh": True})
-    console.say(f"{path} is fresh: {len(lock.image)} images")
+    console.say(f"{path} is fresh: {count_words(len(lock.image), 'image')}")
 
 
 def _lock(console: Console, manifest: Manifest, path: Path, upgrade: set[str]) -> None:

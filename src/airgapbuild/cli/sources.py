@@ -10,6 +10,7 @@ from airgapbuild.cli.inputs import own_folder
 from airgapbuild.credentials import Logins
 from airgapbuild.engine.endpoint import docker_folder
 from airgapbuild.engine.saved import DaemonSource
+from airgapbuild.errors import RegistryError
 from airgapbuild.manifest import RegistrySettings
 from airgapbuild.oci.transports import Transports
 from airgapbuild.registry import RegistrySource, RegistryTarget, Remote
@@ -38,12 +39,21 @@ def registry_source(manifest: Manifest, console: Console) -> Iterator[RegistrySo
 def registry_target(
     name: str, manifest: Manifest | None, console: Console
 ) -> Iterator[RegistryTarget]:
-    """The registry to write to, reached as a manifest says, with the logins of this machine."""
+    """The registry to write to, reached as a manifest says, with the logins of this machine.
+
+    While it lasts, hints at a manifest's table say which manifest, where there is none yet.
+    """
     logins = Logins(os.environ, docker_folder(os.environ), console)
     remote = Remote(logins, progress=console, environ=os.environ)
     settings = manifest.registries.get(name) if manifest else None
     with closing(RegistryTarget(name, settings or RegistrySettings(), remote)) as target:
-        yield target
+        try:
+            yield target
+        except RegistryError as error:
+            if manifest is not None or f'[registries."{name}"]' not in (error.hint or ""):
+                raise
+            hint = f"{error.hint} of a manifest, and push --file airgapbuild.toml"
+            raise RegistryError(*error.lines, hint=hint, status=error.status) from error
 
 
 @contextmanager

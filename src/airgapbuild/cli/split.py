@@ -11,7 +11,7 @@ import typer
 from airgapbuild.cli.console import Color, Console
 from airgapbuild.cli.options import ColorWhen, Json, Quiet, Verbose
 from airgapbuild.cli.signing_key import Sign, say_signed, signing_key
-from airgapbuild.words import size_words
+from airgapbuild.words import count_words, size_words
 
 if TYPE_CHECKING:
     from airgapbuild.bundle.signature import Signed
@@ -68,7 +68,8 @@ def tell(console: Console, repacked: Repacked, signed: Signed | None) -> None:
         for part in file.stored
     ]
     console.table(("FILE", "SIZE", ""), rows)
-    told = f"{len(repacked.written)} tarballs are packed anew"
+    written = len(repacked.written)
+    told = f"{count_words(written, 'tarball')} {'is' if written == 1 else 'are'} packed anew"
     console.say(f"{folder}: {told if repacked.written else 'is packed like this already'}")
     if signed:
         say_signed(console, signed)

@@ -52,9 +52,8 @@ def unload_command(
     console = Console("unload", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
         from airgapbuild.bundle.reader import peek
-        from airgapbuild.cli.connect import node_daemons
+        from airgapbuild.cli.connect import daemon_at, node_daemons
         from airgapbuild.cli.inputs import own_layout, own_record
-        from airgapbuild.engine.daemon import Daemon
         from airgapbuild.engine.endpoint import find_endpoint
         from airgapbuild.files import must_exist
         from airgapbuild.lockfile import read_lock
@@ -64,7 +63,7 @@ def unload_command(
         bundle = peek(path) if path.is_dir() else None
         lock = bundle.lock if bundle else read_lock(path)
         endpoint = find_endpoint(host, os.environ)
-        with Daemon.connect(endpoint) as daemon, node_daemons(lock, daemon) as nodes:
+        with daemon_at(endpoint, console) as daemon, node_daemons(lock, daemon) as nodes:
             undone = (
                 *_unload_builder(lock, endpoint, nodes, cache=cache),
                 *unload_images(lock.image, daemon, own_record(daemon), bundle),

@@ -33,6 +33,8 @@ OLDEST_API: Final = "1.41"
 _CHUNK = 1 << 20
 _PATIENCE = 60
 """Seconds for an answer. A load is waited for as long as it takes."""
+_KNOCK = 10
+"""Seconds until somebody must have opened; a firewall that drops packets never does."""
 
 _TLS_EXPECTED = "HTTP request to an HTTPS server"
 _TLS_UNEXPECTED = re.compile("WRONG_VERSION_NUMBER|HTTP_REQUEST|wrong version number")
@@ -184,7 +186,7 @@ class Connection:
     def _get(self, url: str, **params: int) -> Any:  # noqa: ANN401 - any JSON
         """The answer, None where it is that there is no such thing."""
         with translated(self.endpoint):
-            response = self._client.get(url, params=params, timeout=_PATIENCE)
+            response = self._client.get(url, params=params, timeout=(_KNOCK, _PATIENCE))
             if response.status_code == requests.codes.not_found:
                 return None
             self._check(response)
@@ -232,7 +234,7 @@ def _knock(host: str) -> None:
     """Returns if somebody listens. The SDK leaks a socket for each that nobody listens on."""
     if host.startswith("unix://"):
         with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(_PATIENCE)
+            probe.settimeout(_KNOCK)
             probe.connect(host.removeprefix("unix://"))
 
 

@@ -6,11 +6,15 @@ Source: OCI image specification, image-index.md, "platform"; containerd platform
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from airgapbuild.oci.field import written_as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _PART = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 _PARTS = (2, 3)
@@ -29,6 +33,13 @@ _DEFAULT_VARIANTS = {
     ("arm64", "8"): "",
     ("arm", ""): "v7",
 }
+
+# Source: Go 1.25, `go tool dist list`; those that registries have images for.
+_SYSTEMS = frozenset({"darwin", "freebsd", "linux", "windows"})
+_ARCHITECTURES = frozenset(
+    {"386", "amd64", "arm", "arm64", "loong64", "mips64", "mips64le", "mips", "mipsle"}
+    | {"ppc64", "ppc64le", "riscv64", "s390x"}
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -76,6 +87,18 @@ def parse_platform(text: str) -> Platform:
     if len(parts) not in _PARTS or not all(_PART.fullmatch(part) for part in parts):
         raise ValueError(f"'{text}' is not a platform: write os/architecture, such as linux/amd64")
     return normalised(*parts)
+
+
+def meant(wanted: Platform, there: Iterable[Platform]) -> Platform | None:
+    """The one of those that are there that `wanted` is a slip of the pen for, if any is.
+
+    What an image may well be made for is no slip, however near: arm64 is not a slip for amd64.
+    """
+    if wanted.os in _SYSTEMS and wanted.architecture in _ARCHITECTURES:
+        return None
+    spelt = {str(platform): platform for platform in there}
+    near = difflib.get_close_matches(str(wanted), spelt, n=1)
+    return spelt[near[0]] if near else None
 
 
 PlatformField = Annotated[Platform, written_as_text(Platform, parse_platform)]

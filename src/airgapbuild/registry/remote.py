@@ -24,7 +24,7 @@ from airgapbuild.oci.referrers import fallback_tag
 from airgapbuild.progress import SILENT
 from airgapbuild.registry.auth import GIVEN, Authenticator
 from airgapbuild.registry.listing import MAX_PAGE, MAX_PAGES, next_query, tags_of
-from airgapbuild.registry.retries import Attempts
+from airgapbuild.registry.retries import Attempts, Memory
 from airgapbuild.registry.transport import DEFAULT_TIMEOUTS, NOTHING, Request, Transport
 from airgapbuild.registry.trust import Trust
 from airgapbuild.registry.words import legible
@@ -63,7 +63,7 @@ class Remote:
     ) -> None:
         self.progress = progress
         self._retries = timeouts.retries
-        self._spent: set[str] = set()
+        self._memory = Memory()
         self._transport = Transport(timeouts=timeouts, environ=environ)
         self._authenticator = Authenticator(self._transport, credentials)
         self._said: set[str] = set()
@@ -72,7 +72,7 @@ class Remote:
 
     def attempts(self, host: Host) -> Attempts:
         """The tries of one request or transfer at a host."""
-        return Attempts(host.name, self._retries, self._spent, self.progress)
+        return Attempts(host.name, self._retries, self._memory, self.progress)
 
     def again(self, host: Host, reference: Reference, ask: Callable[[Host], _T]) -> _T:
         """What one host gives, which is asked again where that may help.

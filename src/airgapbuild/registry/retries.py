@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
@@ -40,19 +40,27 @@ class Retries:
     """A number from 0 to 1."""
 
 
+@dataclass(frozen=True)
+class Memory:
+    """What later requests and transfers know of earlier ones."""
+
+    spent: set[str] = field(default_factory=set)
+    """The hosts at which all tries of an earlier one were in vain. They get one try, until they
+    answer again: a mirror that is down is not waited for at every blob."""
+    told: set[tuple[str, int]] = field(default_factory=set)
+    """Of which host, and after how many vain tries in a row, it was said that it is tried again."""
+
+
 class Attempts:
-    """The tries of one request or transfer at one host.
+    """The tries of one request or transfer at one host."""
 
-    `spent` holds the hosts at which all tries of an earlier one were in vain. They get one try,
-    until they answer again: a mirror that is down is not waited for at every blob.
-    """
-
-    def __init__(self, host: str, retries: Retries, spent: set[str], progress: Progress) -> None:
+    def __init__(self, host: str, retries: Retries, memory: Memory, progress: Progress) -> None:
         self._host = host
         self._retries = retries
-        self._spent = spent
+        self._spent = memory.spent
+        self._told = memory.told
         self._progress = progress
-        self._tries = 1 if host in spent else retries.tries
+        self._tries = 1 if host in memory.spent else retries.tries
         self._made = 0
         self._vain = 0
         self._waited = 0.0
@@ -79,8 +87,17 @@ class Attempts:
             raise self._last(error, wait) from error
         self._waited += wait
         following = f"try {self._vain + 1} of {self._tries}"
-        self._progress.detail(f"{error.message}; {following} for {what} in {wait:.1f} s")
+        self._tell(f"{error.message}; {following} for {what} in {wait:.1f} s")
         self._retries.sleep(wait)
+
+    def _tell(self, message: str) -> None:
+        """Everybody hears once of a host's second try, of its third, and so on."""
+        this = (self._host, self._vain)
+        if this in self._told:
+            self._progress.detail(message)
+        else:
+            self._told.add(this)
+            self._progress.note(message)
 
     @property
     def _bound(self) -> float:

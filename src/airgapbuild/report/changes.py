@@ -8,7 +8,6 @@ from airgapbuild.report.charts import bar
 from airgapbuild.report.markup import Child, Markup, tag, together
 from airgapbuild.report.pieces import (
     code,
-    count,
     digits,
     lines,
     listed,
@@ -16,7 +15,7 @@ from airgapbuild.report.pieces import (
     table,
     terms,
 )
-from airgapbuild.words import size_words
+from airgapbuild.words import count_words, size_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,7 +50,10 @@ def _summary(changes: Diff, size: int) -> Markup:
     new = f"{about}{size_words(changes.size)} of {size_words(size)}"
     return terms(
         ("Images", listed(told) if told else "the same"),
-        ("Settings", count(len(changes.settings), "change") if changes.settings else "the same"),
+        (
+            "Settings",
+            count_words(len(changes.settings), "change") if changes.settings else "the same",
+        ),
         ("New content", together([tag("div", new), bar([(changes.size, "own")], size)])),
         class_="summary",
     )

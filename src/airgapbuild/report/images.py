@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from airgapbuild.report.charts import bar
 from airgapbuild.report.markup import Child, Markup, tag, together
-from airgapbuild.report.pieces import code, count, digits, lines, section, table, terms
-from airgapbuild.words import size_words
+from airgapbuild.report.pieces import code, digits, lines, section, table, terms
+from airgapbuild.words import count_words, size_words
 
 if TYPE_CHECKING:
     from airgapbuild.inspection import Inspected, InspectedImage, InspectedPlatform
@@ -116,7 +116,7 @@ def _drawn(content: Inspected, platform: InspectedPlatform, largest: int) -> Mar
     kinds = ["shared" if len(content.owners[it.digest]) > 1 else "own" for it in platform.layers]
     pieces = [(layer.size, kind) for layer, kind in zip(platform.layers, kinds, strict=True)]
     shared = kinds.count("shared")
-    told = count(len(kinds), "layer") + (f", {shared} shared" if shared else "")
+    told = count_words(len(kinds), "layer") + (f", {shared} shared" if shared else "")
     return together([_size(platform), bar(pieces, largest), tag("div", told, class_="aside")])
 
 
@@ -146,7 +146,7 @@ def layers_section(content: Inspected) -> Markup:
         "Layers",
         tag(
             "p",
-            f"{count(len(layers), 'different layer')}, {size_words(_total(layers))} in all"
+            f"{count_words(len(layers), 'different layer')}, {size_words(_total(layers))} in all"
             f"; {shared or 'none'} of them in more than one image or platform.",
         ),
         table(

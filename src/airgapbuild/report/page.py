@@ -22,7 +22,6 @@ from airgapbuild.report.markup import Child, Markup, tag, together, void
 from airgapbuild.report.pieces import (
     block,
     code,
-    count,
     digits,
     lines,
     listed,
@@ -30,7 +29,7 @@ from airgapbuild.report.pieces import (
     table,
     terms,
 )
-from airgapbuild.words import size_words
+from airgapbuild.words import count_words, size_words
 
 if TYPE_CHECKING:
     from airgapbuild.inspection import Inspected
@@ -115,7 +114,7 @@ def _verdict(facts: Facts) -> Markup:
     if error := verified.error:
         problems = tag("ul", *(tag("li", line) for line in error.lines))
         hint = [tag("p", tag("strong", "What to do: "), error.hint)] if error.hint else []
-        title = f"Not whole: {count(len(error.lines), 'problem')}"
+        title = f"Not whole: {count_words(len(error.lines), 'problem')}"
         return _verdict_box("broken", title, problems, *hint, _signature(verified))
     words = (
         "Every file has the size and the sum that the bundle says, no file is missing and none is "

@@ -84,11 +84,6 @@ def block(label: str, text: str) -> Markup:
     return tag("pre", tag("code", text), tabindex="0", role="region", aria_label=label)
 
 
-def count(number: int, one: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"{number} {one}" + ("s" if number != 1 else "")
-
-
 def listed(words: Sequence[str]) -> str:
     """`a, b and c`."""
     *most, last = words
