@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 BED = tests/engines/bed.py
-TWO = --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+AT_ONCE = --numprocesses 3 --dist loadgroup --no-loadscope-reorder
 
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -17,11 +17,11 @@ demo: $(VENV)/.made
 	$(BIN)/python -m tests.engines.demo
 
 test: lint bed
-	$(BIN)/python -m pytest $(TWO)
+	$(BIN)/python -m pytest $(AT_ONCE)
 
 # The same tests, and which lines they run: not in CI, since it takes a third more time.
 coverage: lint bed
-	$(BIN)/coverage run -m pytest $(TWO)
+	$(BIN)/coverage run -m pytest $(AT_ONCE)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -142,7 +142,10 @@ def _raise_all(failed: Collection[_Failed]) -> None:
             wanting[it.error.message].append(f"images.{it.name}")
     lines = [f"{', '.join(names)}: {message}" for message, names in wanting.items()]
     hints = (error.hint for error in errors if error.kind == first.kind and error.hint)
-    raise type(first)(*lines, hint=next(hints, None)) from first
+    hint = next(hints, None)
+    if isinstance(first, RegistryError):
+        raise RegistryError(*lines, hint=hint, status=first.status) from first
+    raise type(first)(*lines, hint=hint) from first
 
 
 def _relabelled(image: LockedImage, entry: ImageEntry, bundle: BundleEntry) -> LockedImage:

@@ -50,7 +50,7 @@ def test_a_transfer_goes_on_where_it_was_cut(server: Server, opened: Open) -> No
     notes = Notes()
     assert read(opened(progress=notes), app(server)) == BLOB
     assert ranges(server) == [None, f"bytes=100000-{SIZE - 1}", f"bytes=150000-{SIZE - 1}"]
-    assert f"try 2 of 5 for {WHAT} of {app(server)} from byte 100000 in " in notes.details[1]
+    assert f"try 2 of 5 for {WHAT} of {app(server)} from byte 100000 in " in notes.notes[0]
 
 
 def test_every_new_byte_gives_it_all_tries_again(server: Server, opened: Open) -> None:
