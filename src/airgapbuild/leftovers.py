@@ -59,14 +59,14 @@ class Record:
             UsageError: the record's folder cannot be written.
             DaemonError: the daemon does not say.
         """
-        images, names = self._daemon.image_ids(), self._daemon.names()
+        before = self._daemon.images()
         try:
             yield
         except AirgapbuildError:
             with suppress(AirgapbuildError):
-                self._enter(lock, images, names)
+                self._enter(lock, before)
             raise
-        self._enter(lock, images, names)
+        self._enter(lock, before)
 
     def sweep(self, keep: Collection[Digest] = ()) -> tuple[Digest, ...]:
         """Removes the images that have no name any more; the IDs of those that went.
@@ -89,13 +89,12 @@ class Record:
                 gone.append(image)
         return tuple(gone)
 
-    def _enter(
-        self, lock: Lock, images: Collection[str], names: Mapping[Reference, Digest]
-    ) -> None:
-        """With what was there before, by ID and by name."""
+    def _enter(self, lock: Lock, before: Mapping[Digest, Collection[Reference]]) -> None:
+        """With the images that were there before, and their names."""
+        names = {name: image for image, its in before.items() for name in its}
         now = self._daemon.names()
         for image in lock.image:
-            new = {now[name] for name in image.names if name in now} - {*images}
+            new = {now[name] for name in image.names if name in now} - before.keys()
             if image.is_builder and names.get(image.builder_name) != now.get(image.builder_name):
                 # Nobody else gives that name: who had it was loaded by us, too.
                 new |= {names[it] for it in (image.builder_name,) if it in names}

@@ -125,25 +125,24 @@ class Daemon:
         found = self._connection.image(name)
         return _held(found) if found else None
 
+    def images(self) -> dict[Digest, frozenset[Reference]]:
+        """The IDs of all images, those without a name too, with the names of each.
+
+        Raises:
+            DaemonError: the daemon does not say.
+        """
+        listed = self._connection.images()
+        return {
+            parse_digest(identifier): _references(names) for identifier, names in listed.items()
+        }
+
     def names(self) -> dict[Reference, Digest]:
         """Every name of an image, and the ID of the image that has it.
 
         Raises:
             DaemonError: the daemon does not say.
         """
-        return {
-            name: parse_digest(identifier)
-            for identifier, texts in self._connection.images().items()
-            for name in _references(texts)
-        }
-
-    def image_ids(self) -> frozenset[str]:
-        """The IDs of all images, those without a name too.
-
-        Raises:
-            DaemonError: the daemon does not say.
-        """
-        return frozenset(self._connection.images())
+        return {name: image for image, names in self.images().items() for name in names}
 
     def remove_image(self, name: str) -> bool:
         """Takes a name from an image, or removes it by its ID if it has no more than one name.
@@ -186,13 +185,13 @@ class Daemon:
         document = image.config if self.store == "classic" else image.top
         return document.descriptor.digest
 
-    def layer_chains(self) -> dict[str, tuple[Digest, ...]]:
+    def layer_chains(self) -> dict[Digest, tuple[Digest, ...]]:
         """The diff IDs of every image, lowest first, by its ID; none of one that vanishes.
 
         Raises:
             DaemonError: the daemon does not say.
         """
-        found = {it: self._connection.image(it) for it in self.image_ids()}
+        found = {it: self._connection.image(it) for it in self.images()}
         return {identifier: _diff_ids(image or {}) for identifier, image in found.items()}
 
     def held_layers(self, image: PlatformImage, *, surely: bool = False) -> frozenset[Digest]:
