@@ -203,8 +203,10 @@ class InstanceStore:
         Raises:
             BuilderError: the name is no name or taken by something that is not ours to change.
         """
-        if self.holds(instance):
-            return
+        if not self.holds(instance):
+            self._check_free(instance)
+
+    def _check_free(self, instance: Instance) -> None:
         name, stored = instance.name, self.read(instance.name)
         hint = f"choose another [builder] name, or remove it: docker buildx rm {name}"
         if stored and stored.driver != instance.driver:
@@ -228,7 +230,7 @@ class InstanceStore:
         with self._transaction():
             if self.holds(instance):
                 return False
-            self.check_free(instance)
+            self._check_free(instance)
             self._replace(self._path(instance.name), instance.document())
             return True
 
