@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airgapbuild.builder.contexts import contexts_of
+from airgapbuild.builder.contexts import check_folder
 from airgapbuild.doctor.finding import Finding, ok, problem, told, warning
 from airgapbuild.engine.daemon import Daemon
 from airgapbuild.errors import AirgapbuildError, IntegrityError, UsageError
@@ -96,10 +96,11 @@ def check_layout(site: Site) -> Iterator[Finding]:
     """Whether the layout has the images that builds take from it, each with all its blobs."""
     layout, images = site.layout, site.layout.images()
     found = list(_unlisted(site, frozenset(map(str, images))))
-    try:
-        contexts_of(layout)
-    except UsageError as error:
-        found.append(told(error, "no build can take an image from it"))
+    if images:
+        try:
+            check_folder(layout)
+        except UsageError as error:
+            found.append(told(error, "no build can take an image from it"))
     for name, digest in sorted(images.items()):
         try:
             lost = _lost(layout, digest)
