@@ -11,6 +11,8 @@ from airgapbuild.cli.options import ColorWhen, Json, LayoutPath, Quiet, Verbose
 from airgapbuild.words import count_words, size_words
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from airgapbuild.oci.digest import Digest
     from airgapbuild.oci.layout import Layout
     from airgapbuild.oci.reference import Reference
@@ -44,7 +46,7 @@ def ls_command(
     """
     console = Console("layout ls", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
-        from airgapbuild.cli.inputs import layout_option, own_layout
+        from airgapbuild.cli.inputs import own_layout
         from airgapbuild.oci.garbage import garbage, held
 
         shelf = own_layout(layout)
@@ -62,9 +64,7 @@ def ls_command(
         ]
         console.table(("NAME", "DIGEST", "PLATFORMS", "SIZE"), rows)
         told = f"{shelf.path}: {count_words(len(images), 'name')}, {size_words(size)}"
-        prune = f"airgapbuild layout prune{layout_option(layout)}"
-        tidy = f"; {prune} removes {size_words(unused)}" if unused else ""
-        console.say(told + tidy)
+        console.say("; ".join([told, *_tidying(layout, unused)]))
         console.result(
             {"layout": str(shelf.path), "images": images, "size": size, "unused": unused}
         )
@@ -95,7 +95,7 @@ def rm_command(
     """
     console = Console("layout rm", as_json=as_json, quiet=quiet, verbose=verbose, color=color)
     with console.reporting():
-        from airgapbuild.cli.inputs import layout_option, own_layout
+        from airgapbuild.cli.inputs import own_layout
         from airgapbuild.oci.garbage import garbage
 
         shelf = own_layout(layout)
@@ -105,9 +105,8 @@ def rm_command(
         for name in chosen:
             console.say(f"{name.familiar} is taken from {shelf.path}")
         unused = sum(file.size for file in garbage(shelf))
-        if unused:
-            prune = f"airgapbuild layout prune{layout_option(layout)}"
-            console.say(f"{prune} removes {size_words(unused)}")
+        for line in _tidying(layout, unused):
+            console.say(line)
         removed = [{"name": name.familiar, "digest": digest} for name, digest in chosen.items()]
         console.result({"layout": str(shelf.path), "removed": removed, "unused": unused})
 
@@ -151,6 +150,14 @@ def prune_command(
         console.result(
             {"layout": str(shelf.path), "dry-run": dry_run, "removed": files, "size": size}
         )
+
+
+def _tidying(layout: Path | None, unused: int) -> list[str]:
+    """What removes that many bytes which belong to no image; nothing where there are none."""
+    from airgapbuild.cli.inputs import layout_option
+
+    prune = f"airgapbuild layout prune{layout_option(layout)}"
+    return [f"{prune} removes {size_words(unused)}"] if unused else []
 
 
 def _chosen(layout: Layout, names: list[str]) -> dict[Reference, Digest]:
